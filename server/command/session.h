@@ -1,0 +1,85 @@
+/* What commands know and change of the one who sent them.
+ *
+ * A session is embedded in a client of net/, in the link to a primary, in anything that runs
+ * commands. Its worker's thread owns it; others touch it only while everything is parked, but for
+ * the atomic words that say so.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/buffer.h"
+#include "server/base/bytes.h"
+#include "server/command/command.h"
+#include "server/resp/reply.h"
+
+struct transaction;
+struct session_watch;
+
+enum session_kind {
+    SESSION_NORMAL,
+    SESSION_REPLICA, /* A replica's link. */
+    SESSION_PRIMARY, /* Our link to the primary: its commands are applied, never answered. */
+    SESSION_LOADER,  /* A file being loaded. */
+};
+
+enum session_block {
+    SESSION_NOT_BLOCKED,
+    SESSION_BLOCKED_WAIT,     /* WAIT */
+    SESSION_BLOCKED_PAUSE,    /* CLIENT PAUSE and everything built like it */
+    SESSION_BLOCKED_SHUTDOWN, /* SHUTDOWN that waits for replicas */
+    SESSION_BLOCKED_SAVE,     /* SAVE, DEBUG RELOAD, MIGRATE: until a background thread is done */
+    SESSION_BLOCKED_KEYS,     /* BLPOP and its like */
+};
+
+enum session_reply_mode {
+    SESSION_REPLY_ON,
+    SESSION_REPLY_OFF,
+    SESSION_REPLY_SKIP_NEXT,
+    SESSION_REPLY_SKIPPING
+};
+
+struct session {
+    uint64_t id;
+    struct reply reply;
+    struct buffer *out; /* What reply writes to. */
+    uint32_t db;
+    uint8_t kind;       /* enum session_kind */
+    uint8_t block;      /* enum session_block */
+    uint8_t reply_mode; /* enum session_reply_mode */
+
+    bool is_authenticated;
+    bool is_readonly; /* READONLY */
+    bool is_asking;   /* ASKING: for the next command */
+    bool is_no_evict;
+    bool is_no_touch;
+    bool is_monitor;
+    bool is_unix_socket;
+    bool close_after_reply;
+    bool close_now;
+    _Atomic bool is_dirty; /* A watched key has changed; set by whoever changes it. */
+
+    char *name; /* CLIENT SETNAME; NULL = none. Owned, as the two below. */
+    char *lib_name;
+    char *lib_version;
+
+    struct transaction *transaction; /* Between MULTI and EXEC, else NULL. */
+    struct session_watch *watches;
+
+    const struct command *command; /* Running or last. */
+    uint64_t created_ms;           /* Monotonic. */
+    uint64_t active_ms;            /* Monotonic, last command. */
+    uint64_t write_position;       /* Journal position behind its last write (gate). */
+    uint64_t write_offset;         /* Replication offset behind its last write (WAIT). */
+    uint64_t commands_run;
+    char peer[64]; /* "127.0.0.1:50000" or "/path:0" */
+    char local[64];
+};
+
+/* A zeroed session becomes a usable one: database 0, RESP2. `out` outlives it. */
+void session_init(struct session *session, uint64_t id, struct buffer *out);
+
+/* Frees names, queued commands; watches must be gone (transaction_unwatch needs the slots). */
+void session_deinit(struct session *session);

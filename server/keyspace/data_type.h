@@ -1,0 +1,93 @@
+/* What a data type must say of itself so that everything else need not know it.
+ *
+ * A type is one folder under server/types/ that exports one `const struct data_type`. A `switch`
+ * over types elsewhere is a missing member here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/base/buffer.h"
+#include "server/base/compiler.h"
+#include "server/base/status.h"
+#include "server/structs/record.h"
+
+enum record_type {
+    RECORD_STRING = 0,
+    RECORD_LIST = 1,
+    RECORD_SET = 2,
+    RECORD_ZSET = 3,
+    RECORD_HASH = 4,
+    RECORD_STREAM = 6,
+    RECORD_TYPE_COUNT = 16,
+};
+
+struct rdb_writer;
+struct rdb_reader;
+
+/* Thresholds between encodings and the like: options that types ask for. Changed only while
+ * everything is parked. */
+struct data_type_options {
+    uint64_t hash_max_listpack_entries;
+    uint64_t hash_max_listpack_value;
+    uint64_t proto_max_bulk_len; /* Longest string that APPEND or SETRANGE may make. */
+};
+
+/* What a loader has at hand. */
+struct data_type_load_context {
+    const struct data_type_options *options;
+    uint64_t hash_seed;
+    bool is_deep_check; /* Check every element (untrusted payloads), not only the frame. */
+};
+
+/* A digest of 20 bytes that DEBUG DIGEST-VALUE shows, and how elements are mixed into it
+ * (see command/digest.h). */
+struct digest {
+    uint8_t bytes[20];
+};
+
+struct data_type {
+    const char *name; /* What TYPE answers. */
+    enum record_type code;
+
+    /* The name that OBJECT ENCODING answers. */
+    const char *(*encoding_name)(const struct record *record);
+
+    /* Frees what hangs on the record (not the record itself). */
+    void (*destroy)(struct record *record);
+
+    /* How many allocations destroy would free; over 64 it is done in the background. O(1). */
+    size_t (*free_effort)(const struct record *record);
+
+    /* An independent copy of the value under another key, without deadline. */
+    struct record *(*copy)(const struct record *record, struct bytes key);
+
+    /* Bytes held by the value beyond the record. `samples` 0: count everything. */
+    size_t (*memory_used)(const struct record *record, size_t samples);
+
+    /* Number of elements (1 for a string), for introspection. */
+    uint64_t (*element_count)(const struct record *record);
+
+    /* RDB: the type byte for the value as it is encoded, and the value behind it (spec/rdb.md 7).
+     */
+    uint8_t (*rdb_type)(const struct record *record);
+    void (*save)(const struct record *record, struct rdb_writer *writer);
+
+    /* True when this type loads RDB type byte `rdb_type`. */
+    bool (*loads)(uint8_t rdb_type);
+
+    /* Reads a value into a fresh record for `key`. STATUS_OK with *out_record NULL: an empty
+     * collection, to be skipped. On another status nothing is left behind. */
+    MUST_USE enum status (*load)(uint8_t rdb_type, struct rdb_reader *reader, struct bytes key,
+                                 const struct data_type_load_context *context,
+                                 struct record **out_record);
+
+    /* Mixes the value into the digest. */
+    void (*digest)(const struct record *record, struct digest *digest);
+
+    /* Writes commands that build the value anew (AOF rewrite without preamble); next to come with
+     * the AOF. NULL: not there. */
+    void (*rewrite)(const struct record *record, struct buffer *out);
+};

@@ -1,0 +1,191 @@
+/* Slots, databases and what lies in them.
+ *
+ * Words:
+ *   slot       one of 16384 parts of the keys. In cluster mode CRC16 of the key (or its hash tag)
+ * says which, else 14 bits of the key's hash. A slot's lock covers its keys in all databases.
+ *   keyspace   the tables of one database: an object of its own, so that FLUSHALL replaces it,
+ * SWAPDB exchanges two and a snapshot pass keeps the ones it began with. databases  all of them,
+ * with the slots that they share. pass       a walk over all records that must see each as it was
+ * when the walk began. Whoever is about to change a record that a pass has not seen gives it to the
+ * pass first (keyspace_before_change): the only door to a change, and command/context.h goes
+ *              through it for every command.
+ *
+ * Who may call: functions that take a key want the key's slot locked (or everything parked);
+ * functions that say so want everything parked. Counts may be read by anybody.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "server/base/bytes.h"
+#include "server/base/lock.h"
+#include "server/base/rng.h"
+#include "server/keyspace/data_type.h"
+#include "server/structs/table.h"
+
+#define SLOT_COUNT 16384u
+#define DATABASE_MAX 16u
+#define PASS_MAX 4u
+#define SLOT_GROUP 128u /* Slots are counted by groups of so many. */
+
+struct slot_watcher;
+
+/* One cache line. Everything but the lock itself is covered by the lock. */
+struct slot {
+    struct slot_lock lock;
+    uint32_t reserved;
+    const void *route; /* Who serves it, as the cluster adapter keeps it; NULL outside a cluster. */
+    struct slot_watcher *watchers; /* WATCH, see command/transaction.h. */
+    void *waiters;                 /* Clients that wait for a key of this slot. */
+    uint64_t last_write;           /* Journal position behind the last write. */
+    uint64_t cpu_us;               /* The three of CLUSTER SLOT-STATS. */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+} CACHE_ALIGNED;
+
+struct keyspace;
+struct databases;
+
+/* A key as commands hand it around: its bytes are borrowed. */
+struct key {
+    struct bytes name;
+    uint64_t order; /* Place in the order of hashes inside its slot's table. */
+    uint16_t slot;
+};
+
+/* What a snapshot pass must supply to be told of changes (see server/snapshot). */
+struct keyspace_pass {
+    unsigned mark; /* Its bit in record_marks. */
+    /* True when the place of the pass is behind (keyspace, slot, order), or the keyspace is none of
+     * those it began with. The slot is locked. */
+    bool (*is_behind)(struct keyspace_pass *pass, const struct keyspace *keyspace, uint16_t slot,
+                      uint64_t order);
+    /* Saves the record as it is now. The slot is locked. */
+    void (*save)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
+                 struct record *record);
+    /* Takes over a whole keyspace that FLUSHALL put aside (everything is parked). False: not one of
+     * its own. */
+    bool (*keep)(struct keyspace_pass *pass, struct keyspace *keyspace);
+};
+
+struct databases_options {
+    unsigned count;  /* 1 .. DATABASE_MAX */
+    bool is_cluster; /* Slots by CRC16 and hash tags. */
+    uint64_t seed;   /* Of the hash; from the operating system in production. */
+    const struct data_type *const
+        *types; /* By type code, RECORD_TYPE_COUNT entries, NULL = absent. */
+};
+
+struct databases *databases_create(const struct databases_options *options);
+void databases_destroy(struct databases *databases);
+
+unsigned databases_count(const struct databases *databases);
+struct slot *databases_slot(struct databases *databases, uint16_t slot);
+bool databases_is_cluster(const struct databases *databases);
+
+/* The keyspace of a database; created when first asked for. */
+struct keyspace *databases_keyspace(struct databases *databases, unsigned db);
+/* The same, or NULL when nothing was ever put there. */
+struct keyspace *databases_keyspace_if_any(struct databases *databases, unsigned db);
+
+/* Exchanges two databases. Everything parked. */
+void databases_swap(struct databases *databases, unsigned a, unsigned b);
+
+/* Puts an empty keyspace in place and gives the old one to the passes that need it or to
+ * keyspace_destroy (in the background when `is_lazy`). Everything parked. Returns how many keys it
+ * had. */
+uint64_t databases_flush(struct databases *databases, unsigned db, bool is_lazy);
+
+/* Replaces all keyspaces by those of `loaded` (a databases object with the same options, which is
+ * destroyed): how a finished load takes effect. Everything parked. */
+void databases_adopt(struct databases *databases, struct databases *loaded);
+/* An empty databases object that hashes the same way, for a load beside the living one. */
+struct databases *databases_create_sibling(const struct databases *databases);
+
+const struct data_type *databases_type(const struct databases *databases,
+                                       const struct record *record);
+
+/* Fills in slot and order. About 5 ns for short keys. */
+void key_init(struct key *key, const struct databases *databases, struct bytes name);
+uint16_t key_hash_slot(struct bytes name); /* The cluster's slot, hash tags honoured. */
+
+/* -- one keyspace ------------------------------------------------------------------------------ */
+
+unsigned keyspace_database(const struct keyspace *keyspace); /* Its number at the moment. */
+uint64_t keyspace_count(const struct keyspace *keyspace); /* Any thread; expired ones included. */
+uint64_t keyspace_deadline_count(const struct keyspace *keyspace);
+uint64_t keyspace_deadline_sum_ms(const struct keyspace *keyspace); /* For INFO's avg_ttl. */
+uint32_t keyspace_slot_count(const struct keyspace *keyspace, uint16_t slot);
+struct table *keyspace_table(struct keyspace *keyspace, uint16_t slot);
+const struct table_hasher *keyspace_hasher(const struct keyspace *keyspace);
+
+/* Raw look-ups: no expiry, no statistics. */
+struct record *keyspace_find(const struct keyspace *keyspace, const struct key *key);
+struct table_entry keyspace_find_entry(const struct keyspace *keyspace, const struct key *key);
+void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key);
+
+/* Must come before any change of the value, deadline or existence of `record`: gives it to the
+ * passes that have not seen it. Costs a load and a branch while no pass is running. */
+void keyspace_before_change(struct keyspace *keyspace, const struct key *key,
+                            struct record *record);
+
+/* Puts in a record whose key is not there; the keyspace owns it. */
+void keyspace_insert_take(struct keyspace *keyspace, const struct key *key, struct record *record);
+
+/* Another record for the same key (before_change was called). The old value is destroyed, in the
+ * background when it is big. */
+void keyspace_replace_take(struct keyspace *keyspace, const struct key *key,
+                           struct table_entry *entry, struct record *record);
+
+/* Puts back the record that the caller moved by record_with_*: same value, other memory. */
+void keyspace_moved(struct keyspace *keyspace, const struct key *key, struct table_entry *entry,
+                    struct record *record, bool had_deadline);
+
+/* Takes the record out (before_change was called); the caller owns it then. */
+struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
+                               struct table_entry *entry);
+
+/* keyspace_detach, and the value is destroyed: at once when cheap, else in the background. */
+void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry);
+
+/* Sets (0: removes) the deadline; returns the record, which may have moved. before_change was
+ * called. */
+struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key *key,
+                                     struct table_entry *entry, int64_t deadline_ms);
+
+/* Destroys a record and its value, in the background when it is big and `is_lazy`. */
+void keyspace_destroy_record(struct databases *databases, struct record *record, bool is_lazy);
+void keyspace_destroy(struct keyspace *keyspace);
+
+/* -- walking ------------------------------------------------------------------------------------
+ */
+
+/* The next slot at or after `from` that holds a key, or SLOT_COUNT. Skips empty groups. Any thread:
+ * what it says may be outdated at once. */
+unsigned keyspace_next_slot(const struct keyspace *keyspace, unsigned from);
+
+/* A slot picked with a chance in proportion to its keys, or SLOT_COUNT when there is none. */
+unsigned keyspace_random_slot(const struct keyspace *keyspace, struct rng *rng);
+
+/* A lower bound of the earliest deadline in the slot, as table_coarse_deadline; any thread. */
+uint32_t keyspace_earliest(const struct keyspace *keyspace, unsigned slot);
+void keyspace_set_earliest(struct keyspace *keyspace, unsigned slot, uint32_t earliest);
+
+/* -- passes -------------------------------------------------------------------------------------
+ */
+
+/* Registers or removes a pass. Everything parked. attach returns false when PASS_MAX are running;
+ * else sets pass->mark. */
+bool databases_attach_pass(struct databases *databases, struct keyspace_pass *pass);
+void databases_detach_pass(struct databases *databases, struct keyspace_pass *pass);
+
+/* -- memory -------------------------------------------------------------------------------------
+ */
+
+/* Bytes of buckets and bounds of all databases; walks the slots (milliseconds). */
+size_t databases_table_bytes(const struct databases *databases);
+
+/* Who frees big values: called with the value's record, must free it some time later with
+ * keyspace_destroy_record(..., false). Without one everything is freed at once. */
+void databases_set_reclaimer(struct databases *databases,
+                             void (*take)(void *state, struct record *record), void *state);
