@@ -10,6 +10,7 @@
 
 #include "server/base/bytes.h"
 #include "server/base/compiler.h"
+#include "server/base/words.h"
 
 #define REQUEST_INLINE_MAX (64u * 1024u)
 
@@ -18,7 +19,7 @@ struct request {
     struct bytes *argv;
     uint32_t argc;
     uint32_t cap;
-    uint8_t *inline_bytes; /* Unquoted words of an inline command; NULL for RESP arrays. */
+    struct words words; /* Of an inline command, unquoted. */
     const char *error;     /* After REQUEST_INVALID: the text behind "-ERR Protocol error: ". */
     char error_text[64];
 };
