@@ -21,13 +21,13 @@
 
 #include "server/command/command.h"
 #include "server/command/session.h"
+#include "server/journal/journal.h"
 #include "server/keyspace/keyspace.h"
 #include "server/resp/reply.h"
 
 struct dispatcher;
 struct dispatch_worker;
 struct config;
-struct journal;
 struct network;
 struct replication;
 struct cluster;
@@ -72,8 +72,7 @@ struct command_context {
     /* Filled by the functions below. */
     uint64_t changes;       /* INFO's rdb_changes_since_last_save counts these. */
     bool has_effects;       /* context_propagate was called: not as it was sent. */
-    struct buffer *effects; /* RESP commands, in order. */
-    uint32_t effect_count;
+    struct journal_unit *unit; /* Effects so far, in order. */
     uint32_t key_argument; /* Which argument `first_key` was made from; 0 = none. */
     struct key first_key;
 };

@@ -63,9 +63,9 @@ struct keyspace_pass {
     /* Saves the record as it is now. The slot is locked. */
     void (*save)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
                  struct record *record);
-    /* Takes over a whole keyspace that FLUSHALL put aside (everything is parked). False: not one of
-     * its own. */
-    bool (*keep)(struct keyspace_pass *pass, struct keyspace *keyspace);
+    /* Told that FLUSHALL put a keyspace aside (everything is parked): a pass that needs it calls
+     * keyspace_ref. */
+    void (*put_aside)(struct keyspace_pass *pass, struct keyspace *keyspace);
 };
 
 struct databases_options {
@@ -155,7 +155,6 @@ struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key
 
 /* Destroys a record and its value, in the background when it is big and `is_lazy`. */
 void keyspace_destroy_record(struct databases *databases, struct record *record, bool is_lazy);
-void keyspace_destroy(struct keyspace *keyspace);
 
 /* -- walking ------------------------------------------------------------------------------------
  */
@@ -185,7 +184,12 @@ void databases_detach_pass(struct databases *databases, struct keyspace_pass *pa
 /* Bytes of buckets and bounds of all databases; walks the slots (milliseconds). */
 size_t databases_table_bytes(const struct databases *databases);
 
-/* Who frees big values: called with the value's record, must free it some time later with
- * keyspace_destroy_record(..., false). Without one everything is freed at once. */
-void databases_set_reclaimer(struct databases *databases,
-                             void (*take)(void *state, struct record *record), void *state);
+/* Who does work that nobody waits for (freeing big values): `defer` runs job(arg) some time later on
+ * another thread. Without one everything is freed at once. */
+void databases_set_background(struct databases *databases,
+                              void (*defer)(void *state, void (*job)(void *arg), void *arg),
+                              void *state);
+
+/* Keeps a keyspace that was put aside alive for a pass; the last unref destroys it. */
+void keyspace_ref(struct keyspace *keyspace);
+void keyspace_unref(struct keyspace *keyspace);

@@ -1,0 +1,137 @@
+/* From a parsed command to its reply: look-up, admission, locks, handler, journal.
+ *
+ * The way of a command: find the row, check arity, authentication and transaction rules, decide its
+ * class, lock the slots of its keys in ascending order (or park everybody), decide redirection and the
+ * other refusals with the slots locked, run the handler, append the effects to the journal, unlock.
+ *
+ * One `struct dispatch_worker` for each thread that runs commands: its turn, scratch memory, random
+ * source and statistics.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "server/base/turn.h"
+#include "server/command/context.h"
+#include "server/keyspace/keyspace.h"
+
+struct dispatcher;
+struct dispatch_worker;
+
+/* States of the node that make admission look closer. All clear: nothing to ask. */
+enum {
+    ADMISSION_AUTH = 1 << 0,            /* A password is set. */
+    ADMISSION_CLUSTER = 1 << 1,         /* Redirection. */
+    ADMISSION_READ_ONLY = 1 << 2,       /* A replica that refuses writes. */
+    ADMISSION_STALE = 1 << 3,           /* Link down and replica-serve-stale-data no. */
+    ADMISSION_LOADING = 1 << 4,
+    ADMISSION_ASYNC_LOADING = 1 << 5,
+    ADMISSION_FEW_REPLICAS = 1 << 6,    /* min-replicas-to-write is not met. */
+    ADMISSION_DISK_ERROR = 1 << 7,      /* Writes are refused with MISCONF. */
+    ADMISSION_PAUSE_WRITES = 1 << 8,
+    ADMISSION_PAUSE_ALL = 1 << 9,
+    ADMISSION_REPLICA = 1 << 10,        /* Expired keys are hidden, not deleted. */
+};
+
+enum dispatch_result {
+    DISPATCH_DONE,    /* Answered. */
+    DISPATCH_BLOCKED, /* session->block says why; the reply comes later. */
+    DISPATCH_PAUSED,  /* Not run: keep the command and try again when the pause is over. */
+};
+
+/* What upper floors decide for admission. */
+struct dispatch_hooks {
+    /* With ADMISSION_CLUSTER, slots locked. `keys` are all keys of the command (of all queued commands
+     * for EXEC); they may lie in different slots. True: the redirection or refusal was answered. */
+    bool (*redirect)(struct cluster *cluster, struct command_context *context,
+                     const struct key *keys, uint32_t key_count);
+    /* With ADMISSION_DISK_ERROR: the MISCONF text. */
+    const char *(*disk_error)(void *state);
+    void *disk_error_state;
+};
+
+struct dispatch_options {
+    struct databases *databases;
+    struct exclusive *exclusive;
+    const struct data_type_options *types;
+    struct command_modules *modules; /* Filled by main before the first command runs. */
+};
+
+struct dispatcher *dispatcher_create(const struct dispatch_options *options);
+void dispatcher_destroy(struct dispatcher *dispatcher);
+void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_hooks *hooks);
+
+/* Sets or clears a bit of the node's state. Everything parked, or before the workers start. */
+void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set);
+uint32_t dispatcher_admission(const struct dispatcher *dispatcher);
+
+/* requirepass: NULL or empty means none. Copied. Everything parked. Sets ADMISSION_AUTH. */
+void dispatcher_set_password(struct dispatcher *dispatcher, const char *password);
+/* Constant-time comparison with the password; true when none is set. */
+bool dispatcher_password_matches(const struct dispatcher *dispatcher, struct bytes password);
+
+/* Pauses clients (CLIENT PAUSE, failovers) until `end_ms` on the monotonic clock; a longer or stronger
+ * pause that runs already stays. Kinds end on their own. Everything parked. */
+enum pause_reason { PAUSE_BY_COMMAND, PAUSE_BY_FAILOVER, PAUSE_BY_SHUTDOWN, PAUSE_REASON_COUNT };
+void dispatcher_pause(struct dispatcher *dispatcher, enum pause_reason reason, bool all_commands,
+                      uint64_t end_ms);
+void dispatcher_unpause(struct dispatcher *dispatcher, enum pause_reason reason);
+/* Ends pauses whose time is over; true when that let somebody go. Everything parked or the node. */
+bool dispatcher_expire_pauses(struct dispatcher *dispatcher, uint64_t monotonic_ms);
+/* True while writes are paused: nothing expires, nothing is evicted, no PING enters the stream. */
+bool dispatcher_writes_paused(const struct dispatcher *dispatcher);
+
+/* A worker for the calling context; `turn` was added to the exclusive object. */
+struct dispatch_worker *dispatch_worker_create(struct dispatcher *dispatcher, struct turn *turn);
+void dispatch_worker_destroy(struct dispatch_worker *worker);
+struct turn *dispatch_worker_turn(struct dispatch_worker *worker);
+
+/* Runs one command of a session. The worker's turn is held. `argc` > 0; argv is borrowed. */
+enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
+                                  const struct bytes *argv, uint32_t argc);
+
+/* Expired keys: deletes up to `budget` due keys and journals it. Holds one slot at a time, looks at no
+ * more than the budget's worth of buckets. Returns how many it deleted. The worker's turn is held. */
+uint32_t dispatch_expire_some(struct dispatch_worker *worker, uint32_t budget);
+/* DEBUG SET-ACTIVE-EXPIRE. Everything parked. */
+void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on);
+
+/* -- for modules that work outside a command ------------------------------------------------------ */
+
+/* Parks everybody (the worker's own turn is let go and taken again). */
+void dispatch_exclusive_begin(struct dispatch_worker *worker);
+void dispatch_exclusive_end(struct dispatch_worker *worker);
+
+struct databases *dispatcher_databases(const struct dispatcher *dispatcher);
+struct exclusive *dispatcher_exclusive(const struct dispatcher *dispatcher);
+
+/* -- statistics ----------------------------------------------------------------------------------- */
+
+struct command_stats {
+    uint64_t calls;
+    uint64_t usec;
+    uint64_t rejected;
+    uint64_t failed;
+};
+
+struct dispatch_stats {
+    uint64_t commands;
+    uint64_t keyspace_hits;
+    uint64_t keyspace_misses;
+    uint64_t expired_keys;
+    uint64_t expired_by_cycle;
+    uint64_t changes;      /* Since the start; rdb_changes_since_last_save is a difference of these. */
+    uint64_t errors;       /* Error replies. */
+    uint64_t acl_denied_auth;
+    uint64_t unexpected_errors;
+};
+
+/* Sums over all workers. */
+void dispatcher_stats(const struct dispatcher *dispatcher, struct dispatch_stats *out);
+void dispatcher_command_stats(const struct dispatcher *dispatcher, uint32_t command_id,
+                              struct command_stats *out);
+void dispatcher_reset_stats(struct dispatcher *dispatcher); /* Everything parked. */
+
+/* Error replies by first word ("ERR", "WRONGTYPE"): calls `visit` for each. */
+void dispatcher_error_stats(struct dispatcher *dispatcher,
+                            void (*visit)(void *arg, const char *code, uint64_t count), void *arg);

@@ -1,0 +1,100 @@
+/* The journal: the single ordered log of effects.
+ *
+ * An execution unit (a command, an EXEC, the expiry that came with them) is appended whole, under the
+ * journal's lock, while the slots that it changed are still locked: so the journal's order is each
+ * slot's order. Effects are commands rewritten to be deterministic. Readers (replicas, later the AOF
+ * and migrations) hold positions of their own; what PSYNC calls the backlog is the journal's tail.
+ * Without a reader nothing is written.
+ *
+ * Two coordinates. The *position* counts every byte appended in this process. The *replication offset*
+ * is what PSYNC speaks of: it starts from what a file or a primary said and counts only what replicas
+ * get. Neither is ever derived from the other.
+ *
+ * Bytes lie in blocks. A reader pins the blocks from its place on; a block goes when no reader pins it
+ * and the backlog no longer needs it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/buffer.h"
+#include "server/base/bytes.h"
+#include "server/base/compiler.h"
+
+struct journal;
+struct journal_reader;
+
+/* The effects of one execution unit, in order. An all-zero struct is empty. */
+struct journal_effect {
+    uint32_t db;
+    size_t end; /* Where it ends in `bytes`; it begins where the one before ended. */
+};
+
+struct journal_unit {
+    struct buffer bytes; /* RESP arrays of bulk strings. */
+    struct journal_effect *effects;
+    uint32_t count;
+    uint32_t cap;
+};
+
+void journal_unit_add(struct journal_unit *unit, uint32_t db, const struct bytes *argv,
+                      uint32_t argc);
+void journal_unit_clear(struct journal_unit *unit); /* Keeps the memory. */
+void journal_unit_deinit(struct journal_unit *unit);
+
+struct journal *journal_create(void);
+void journal_destroy(struct journal *journal);
+
+/* True while effects are wanted: a backlog or another reader exists. One relaxed load. */
+bool journal_is_wanted(const struct journal *journal);
+
+/* Appends a unit: SELECT where the database differs from the stream's, MULTI and EXEC around several
+ * effects. The slots it changed are locked. out_offset gets the replication offset behind it. */
+void journal_append(struct journal *journal, const struct journal_unit *unit, uint64_t *out_offset);
+
+/* Appends bytes of the stream as they are (a primary's stream on its replica; PING, GETACK). */
+void journal_append_raw(struct journal *journal, struct bytes stream);
+
+/* Called, on the appending thread and without locks, when bytes were appended after everybody was up to
+ * date; at most once until journal_readers_served. Main sets it: it wakes the readers' workers. */
+void journal_set_wake(struct journal *journal, void (*wake)(void *state), void *state);
+
+/* -- replication -------------------------------------------------------------------------------- */
+
+uint64_t journal_position(const struct journal *journal);
+uint64_t journal_offset(const struct journal *journal); /* master_repl_offset */
+
+/* Creates the backlog (empty, its first byte is offset + 1), or keeps the one there is. */
+void journal_open_backlog(struct journal *journal);
+void journal_close_backlog(struct journal *journal);
+bool journal_has_backlog(const struct journal *journal);
+void journal_set_backlog_size(struct journal *journal, uint64_t bytes);
+
+/* Sets the replication offset (a full synchronisation, a file with replication fields). Drops the
+ * backlog's bytes. Everything parked. */
+void journal_set_offset(struct journal *journal, uint64_t offset);
+
+/* Makes the next effect begin with SELECT, whatever its database. */
+void journal_forget_database(struct journal *journal);
+void journal_set_database(struct journal *journal, int db);
+int journal_database(const struct journal *journal); /* -1: none selected. */
+
+struct journal_backlog {
+    bool is_open;
+    uint64_t size;              /* Configured. */
+    uint64_t first_byte_offset; /* 0 without a backlog. */
+    uint64_t length;
+    uint64_t memory_bytes;
+};
+void journal_backlog_read(const struct journal *journal, struct journal_backlog *out);
+
+/* A reader whose next byte is the one after replication offset `offset`. NULL when the backlog does not
+ * reach back so far, or `offset` lies ahead. Any thread; the reader then belongs to one thread. */
+struct journal_reader *journal_reader_open(struct journal *journal, uint64_t offset);
+void journal_reader_close(struct journal_reader *reader); /* NULL is fine. */
+
+/* The next run of bytes, empty when the reader is up to date. Valid until advance or close. */
+struct bytes journal_reader_peek(struct journal_reader *reader);
+void journal_reader_advance(struct journal_reader *reader, size_t count);
+uint64_t journal_reader_lag(const struct journal_reader *reader); /* Bytes not yet read. */
