@@ -1,5 +1,5 @@
-/* A thread that does work nobody waits for, in the order in which it came: freeing big values, closing
- * files.
+/* A thread that does work nobody waits for, in the order in which it came: freeing big values,
+ * closing files.
  */
 #pragma once
 

@@ -1,10 +1,11 @@
 /* Turns and exclusive sections: how one thread makes all others stand still between two commands.
  *
- * Every thread that touches slots or the node's state owns a `struct turn` and holds it while it works:
- * a loop takes its turn when it wakes up and ends it before it sleeps. An exclusive section lets go of
- * its own turn, raises *stop* and then takes everybody's turn in a fixed order. Who holds a turn looks
- * at *stop* between two commands (turn_yield) and stands aside while it is up, so the asker is not
- * starved. Nobody asks with a slot locked, nor from inside a callback of another section.
+ * Every thread that touches slots or the node's state owns a `struct turn` and holds it while it
+ * works: a loop takes its turn when it wakes up and ends it before it sleeps. An exclusive section
+ * lets go of its own turn, raises *stop* and then takes everybody's turn in a fixed order. Who
+ * holds a turn looks at *stop* between two commands (turn_yield) and stands aside while it is up,
+ * so the asker is not starved. Nobody asks with a slot locked, nor from inside a callback of
+ * another section.
  *
  * Order of locks: exclusive, turns, slots ascending, one leaf, mailbox.
  */
@@ -40,7 +41,8 @@ void turn_end(struct turn *turn);
 /* True while somebody wants everybody parked. One relaxed load. */
 bool turn_should_yield(const struct turn *turn);
 
-/* Ends the turn, waits until no section is wanted or running, and takes it again. No slot is locked. */
+/* Ends the turn, waits until no section is wanted or running, and takes it again. No slot is
+ * locked. */
 void turn_yield(struct turn *turn);
 
 /* Parks every other thread. `own` is the caller's turn (held, or NULL for a thread without one). */

@@ -70,10 +70,10 @@ struct command_context {
     bool is_exclusive;    /* Everything else is parked: any slot may be touched. */
 
     /* Filled by the functions below. */
-    uint64_t changes;       /* INFO's rdb_changes_since_last_save counts these. */
-    bool has_effects;       /* context_propagate was called: not as it was sent. */
+    uint64_t changes;          /* INFO's rdb_changes_since_last_save counts these. */
+    bool has_effects;          /* context_propagate was called: not as it was sent. */
     struct journal_unit *unit; /* Effects so far, in order. */
-    uint32_t key_argument; /* Which argument `first_key` was made from; 0 = none. */
+    uint32_t key_argument;     /* Which argument `first_key` was made from; 0 = none. */
     struct key first_key;
 };
 

@@ -1,8 +1,9 @@
 /* From a parsed command to its reply: look-up, admission, locks, handler, journal.
  *
  * The way of a command: find the row, check arity, authentication and transaction rules, decide its
- * class, lock the slots of its keys in ascending order (or park everybody), decide redirection and the
- * other refusals with the slots locked, run the handler, append the effects to the journal, unlock.
+ * class, lock the slots of its keys in ascending order (or park everybody), decide redirection and
+ * the other refusals with the slots locked, run the handler, append the effects to the journal,
+ * unlock.
  *
  * One `struct dispatch_worker` for each thread that runs commands: its turn, scratch memory, random
  * source and statistics.
@@ -20,17 +21,17 @@ struct dispatch_worker;
 
 /* States of the node that make admission look closer. All clear: nothing to ask. */
 enum {
-    ADMISSION_AUTH = 1 << 0,            /* A password is set. */
-    ADMISSION_CLUSTER = 1 << 1,         /* Redirection. */
-    ADMISSION_READ_ONLY = 1 << 2,       /* A replica that refuses writes. */
-    ADMISSION_STALE = 1 << 3,           /* Link down and replica-serve-stale-data no. */
+    ADMISSION_AUTH = 1 << 0,      /* A password is set. */
+    ADMISSION_CLUSTER = 1 << 1,   /* Redirection. */
+    ADMISSION_READ_ONLY = 1 << 2, /* A replica that refuses writes. */
+    ADMISSION_STALE = 1 << 3,     /* Link down and replica-serve-stale-data no. */
     ADMISSION_LOADING = 1 << 4,
     ADMISSION_ASYNC_LOADING = 1 << 5,
-    ADMISSION_FEW_REPLICAS = 1 << 6,    /* min-replicas-to-write is not met. */
-    ADMISSION_DISK_ERROR = 1 << 7,      /* Writes are refused with MISCONF. */
+    ADMISSION_FEW_REPLICAS = 1 << 6, /* min-replicas-to-write is not met. */
+    ADMISSION_DISK_ERROR = 1 << 7,   /* Writes are refused with MISCONF. */
     ADMISSION_PAUSE_WRITES = 1 << 8,
     ADMISSION_PAUSE_ALL = 1 << 9,
-    ADMISSION_REPLICA = 1 << 10,        /* Expired keys are hidden, not deleted. */
+    ADMISSION_REPLICA = 1 << 10, /* Expired keys are hidden, not deleted. */
 };
 
 enum dispatch_result {
@@ -41,8 +42,9 @@ enum dispatch_result {
 
 /* What upper floors decide for admission. */
 struct dispatch_hooks {
-    /* With ADMISSION_CLUSTER, slots locked. `keys` are all keys of the command (of all queued commands
-     * for EXEC); they may lie in different slots. True: the redirection or refusal was answered. */
+    /* With ADMISSION_CLUSTER, slots locked. `keys` are all keys of the command (of all queued
+     * commands for EXEC); they may lie in different slots. True: the redirection or refusal was
+     * answered. */
     bool (*redirect)(struct cluster *cluster, struct command_context *context,
                      const struct key *keys, uint32_t key_count);
     /* With ADMISSION_DISK_ERROR: the MISCONF text. */
@@ -70,8 +72,8 @@ void dispatcher_set_password(struct dispatcher *dispatcher, const char *password
 /* Constant-time comparison with the password; true when none is set. */
 bool dispatcher_password_matches(const struct dispatcher *dispatcher, struct bytes password);
 
-/* Pauses clients (CLIENT PAUSE, failovers) until `end_ms` on the monotonic clock; a longer or stronger
- * pause that runs already stays. Kinds end on their own. Everything parked. */
+/* Pauses clients (CLIENT PAUSE, failovers) until `end_ms` on the monotonic clock; a longer or
+ * stronger pause that runs already stays. Kinds end on their own. Everything parked. */
 enum pause_reason { PAUSE_BY_COMMAND, PAUSE_BY_FAILOVER, PAUSE_BY_SHUTDOWN, PAUSE_REASON_COUNT };
 void dispatcher_pause(struct dispatcher *dispatcher, enum pause_reason reason, bool all_commands,
                       uint64_t end_ms);
@@ -90,13 +92,15 @@ struct turn *dispatch_worker_turn(struct dispatch_worker *worker);
 enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
                                   const struct bytes *argv, uint32_t argc);
 
-/* Expired keys: deletes up to `budget` due keys and journals it. Holds one slot at a time, looks at no
- * more than the budget's worth of buckets. Returns how many it deleted. The worker's turn is held. */
+/* Expired keys: deletes up to `budget` due keys and journals it. Holds one slot at a time, looks at
+ * no more than the budget's worth of buckets. Returns how many it deleted. The worker's turn is
+ * held. */
 uint32_t dispatch_expire_some(struct dispatch_worker *worker, uint32_t budget);
 /* DEBUG SET-ACTIVE-EXPIRE. Everything parked. */
 void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on);
 
-/* -- for modules that work outside a command ------------------------------------------------------ */
+/* -- for modules that work outside a command ------------------------------------------------------
+ */
 
 /* Parks everybody (the worker's own turn is let go and taken again). */
 void dispatch_exclusive_begin(struct dispatch_worker *worker);
@@ -105,7 +109,8 @@ void dispatch_exclusive_end(struct dispatch_worker *worker);
 struct databases *dispatcher_databases(const struct dispatcher *dispatcher);
 struct exclusive *dispatcher_exclusive(const struct dispatcher *dispatcher);
 
-/* -- statistics ----------------------------------------------------------------------------------- */
+/* -- statistics -----------------------------------------------------------------------------------
+ */
 
 struct command_stats {
     uint64_t calls;
@@ -120,8 +125,8 @@ struct dispatch_stats {
     uint64_t keyspace_misses;
     uint64_t expired_keys;
     uint64_t expired_by_cycle;
-    uint64_t changes;      /* Since the start; rdb_changes_since_last_save is a difference of these. */
-    uint64_t errors;       /* Error replies. */
+    uint64_t changes; /* Since the start; rdb_changes_since_last_save is a difference of these. */
+    uint64_t errors;  /* Error replies. */
     uint64_t acl_denied_auth;
     uint64_t unexpected_errors;
 };

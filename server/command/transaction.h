@@ -1,8 +1,8 @@
 /* MULTI, EXEC, DISCARD, WATCH, UNWATCH.
  *
- * WATCH registers the session's dirty word with the key in its slot; a change of the key sets the word
- * (under the slot's lock). EXEC looks at the word, and whether a watched key has expired since, with
- * the slots of all its commands and of the watched keys locked.
+ * WATCH registers the session's dirty word with the key in its slot; a change of the key sets the
+ * word (under the slot's lock). EXEC looks at the word, and whether a watched key has expired
+ * since, with the slots of all its commands and of the watched keys locked.
  */
 #pragma once
 
@@ -19,8 +19,7 @@ void transaction_touch(struct databases *databases, const struct keyspace *keysp
 void transaction_touch_all(struct databases *databases, unsigned db, const struct keyspace *other);
 
 /* Forgets all watches of a session; locks their slots one at a time. */
-void transaction_unwatch(struct databases *databases, struct session *session,
-                         bool is_exclusive);
+void transaction_unwatch(struct databases *databases, struct session *session, bool is_exclusive);
 
 /* Drops queued commands (DISCARD, RESET, end of the connection). */
 void transaction_discard(struct session *session);

@@ -1,17 +1,17 @@
 /* The journal: the single ordered log of effects.
  *
- * An execution unit (a command, an EXEC, the expiry that came with them) is appended whole, under the
- * journal's lock, while the slots that it changed are still locked: so the journal's order is each
- * slot's order. Effects are commands rewritten to be deterministic. Readers (replicas, later the AOF
- * and migrations) hold positions of their own; what PSYNC calls the backlog is the journal's tail.
- * Without a reader nothing is written.
+ * An execution unit (a command, an EXEC, the expiry that came with them) is appended whole, under
+ * the journal's lock, while the slots that it changed are still locked: so the journal's order is
+ * each slot's order. Effects are commands rewritten to be deterministic. Readers (replicas, later
+ * the AOF and migrations) hold positions of their own; what PSYNC calls the backlog is the
+ * journal's tail. Without a reader nothing is written.
  *
- * Two coordinates. The *position* counts every byte appended in this process. The *replication offset*
- * is what PSYNC speaks of: it starts from what a file or a primary said and counts only what replicas
- * get. Neither is ever derived from the other.
+ * Two coordinates. The *position* counts every byte appended in this process. The *replication
+ * offset* is what PSYNC speaks of: it starts from what a file or a primary said and counts only
+ * what replicas get. Neither is ever derived from the other.
  *
- * Bytes lie in blocks. A reader pins the blocks from its place on; a block goes when no reader pins it
- * and the backlog no longer needs it.
+ * Bytes lie in blocks. A reader pins the blocks from its place on; a block goes when no reader pins
+ * it and the backlog no longer needs it.
  */
 #pragma once
 
@@ -49,18 +49,21 @@ void journal_destroy(struct journal *journal);
 /* True while effects are wanted: a backlog or another reader exists. One relaxed load. */
 bool journal_is_wanted(const struct journal *journal);
 
-/* Appends a unit: SELECT where the database differs from the stream's, MULTI and EXEC around several
- * effects. The slots it changed are locked. out_offset gets the replication offset behind it. */
+/* Appends a unit: SELECT where the database differs from the stream's, MULTI and EXEC around
+ * several effects. The slots it changed are locked. out_offset gets the replication offset behind
+ * it. */
 void journal_append(struct journal *journal, const struct journal_unit *unit, uint64_t *out_offset);
 
 /* Appends bytes of the stream as they are (a primary's stream on its replica; PING, GETACK). */
 void journal_append_raw(struct journal *journal, struct bytes stream);
 
-/* Called, on the appending thread and without locks, when bytes were appended after everybody was up to
- * date; at most once until journal_readers_served. Main sets it: it wakes the readers' workers. */
+/* Called, on the appending thread and without locks, when bytes were appended after everybody was
+ * up to date; at most once until journal_readers_served. Main sets it: it wakes the readers'
+ * workers. */
 void journal_set_wake(struct journal *journal, void (*wake)(void *state), void *state);
 
-/* -- replication -------------------------------------------------------------------------------- */
+/* -- replication --------------------------------------------------------------------------------
+ */
 
 uint64_t journal_position(const struct journal *journal);
 uint64_t journal_offset(const struct journal *journal); /* master_repl_offset */
@@ -89,8 +92,9 @@ struct journal_backlog {
 };
 void journal_backlog_read(const struct journal *journal, struct journal_backlog *out);
 
-/* A reader whose next byte is the one after replication offset `offset`. NULL when the backlog does not
- * reach back so far, or `offset` lies ahead. Any thread; the reader then belongs to one thread. */
+/* A reader whose next byte is the one after replication offset `offset`. NULL when the backlog does
+ * not reach back so far, or `offset` lies ahead. Any thread; the reader then belongs to one thread.
+ */
 struct journal_reader *journal_reader_open(struct journal *journal, uint64_t offset);
 void journal_reader_close(struct journal_reader *reader); /* NULL is fine. */
 

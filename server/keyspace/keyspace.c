@@ -40,14 +40,15 @@ struct databases {
     uint8_t secret[SECRET_SIZE];
 };
 
-/* -- hashing ------------------------------------------------------------------------------------ */
+/* -- hashing ------------------------------------------------------------------------------------
+ */
 
 static inline uint64_t hash(const struct databases *databases, struct bytes name) {
     return XXH3_64bits_withSecret(name.data, name.len, databases->secret, SECRET_SIZE);
 }
 
-/* Outside a cluster the slot is the hash's top bits; they are shifted out of the order, since all keys
- * of a slot share them. */
+/* Outside a cluster the slot is the hash's top bits; they are shifted out of the order, since all
+ * keys of a slot share them. */
 static uint64_t order_in_cluster(const void *state, struct bytes name) {
     return hash(state, name);
 }
@@ -79,7 +80,8 @@ void key_init(struct key *key, const struct databases *databases, struct bytes n
     }
 }
 
-/* -- databases ---------------------------------------------------------------------------------- */
+/* -- databases ----------------------------------------------------------------------------------
+ */
 
 struct databases *databases_create(const struct databases_options *options) {
     ASSERT(options->count >= 1 && options->count <= DATABASE_MAX);
@@ -90,8 +92,8 @@ struct databases *databases_create(const struct databases_options *options) {
     databases->is_cluster = options->is_cluster;
     databases->seed = options->seed;
     databases->types = options->types;
-    databases->hasher = (struct table_hasher){
-        options->is_cluster ? order_in_cluster : order_standalone, databases};
+    databases->hasher =
+        (struct table_hasher){options->is_cluster ? order_in_cluster : order_standalone, databases};
     XXH3_generateSecret_fromSeed(databases->secret, options->seed);
     return databases;
 }
@@ -217,7 +219,8 @@ void databases_set_background(struct databases *databases,
     databases->defer_state = state;
 }
 
-/* -- one keyspace ------------------------------------------------------------------------------- */
+/* -- one keyspace -------------------------------------------------------------------------------
+ */
 
 void keyspace_ref(struct keyspace *keyspace) {
     atomic_fetch_add(&keyspace->refs, 1);
@@ -283,7 +286,8 @@ void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key) {
     table_prefetch(&keyspace->tables[key->slot], key->order);
 }
 
-/* -- deadlines and counts ----------------------------------------------------------------------- */
+/* -- deadlines and counts -----------------------------------------------------------------------
+ */
 
 uint32_t keyspace_earliest(const struct keyspace *keyspace, unsigned slot) {
     return TABLE_NO_DEADLINE -
@@ -309,7 +313,8 @@ static void uncount_deadline(struct keyspace *keyspace, int64_t deadline_ms) {
                               memory_order_relaxed);
 }
 
-/* -- passes ------------------------------------------------------------------------------------- */
+/* -- passes -------------------------------------------------------------------------------------
+ */
 
 bool databases_attach_pass(struct databases *databases, struct keyspace_pass *pass) {
     for (unsigned i = 0; i < PASS_MAX; i++) {
@@ -359,7 +364,8 @@ static void mark_newborn(struct keyspace *keyspace, const struct key *key, struc
     record_set_marks(record, marks);
 }
 
-/* -- changes ------------------------------------------------------------------------------------ */
+/* -- changes ------------------------------------------------------------------------------------
+ */
 
 static _Atomic uint64_t *group_count(struct keyspace *keyspace, uint16_t slot) {
     return &keyspace->group_counts[slot / SLOT_GROUP];
@@ -414,7 +420,8 @@ struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key
     return record;
 }
 
-/* -- destruction -------------------------------------------------------------------------------- */
+/* -- destruction --------------------------------------------------------------------------------
+ */
 
 struct doomed {
     const struct data_type *type;
@@ -440,7 +447,8 @@ void keyspace_destroy_record(struct databases *databases, struct record *record,
     record_free(record);
 }
 
-/* -- walking ------------------------------------------------------------------------------------ */
+/* -- walking ------------------------------------------------------------------------------------
+ */
 
 unsigned keyspace_next_slot(const struct keyspace *keyspace, unsigned from) {
     while (from < SLOT_COUNT) {

@@ -184,8 +184,8 @@ void databases_detach_pass(struct databases *databases, struct keyspace_pass *pa
 /* Bytes of buckets and bounds of all databases; walks the slots (milliseconds). */
 size_t databases_table_bytes(const struct databases *databases);
 
-/* Who does work that nobody waits for (freeing big values): `defer` runs job(arg) some time later on
- * another thread. Without one everything is freed at once. */
+/* Who does work that nobody waits for (freeing big values): `defer` runs job(arg) some time later
+ * on another thread. Without one everything is freed at once. */
 void databases_set_background(struct databases *databases,
                               void (*defer)(void *state, void (*job)(void *arg), void *arg),
                               void *state);

@@ -1,0 +1,130 @@
+/* Workers and their clients: sockets, buffers, limits.
+ *
+ * A client belongs to one worker for its whole life, and only that worker's thread touches it;
+ * others reach it by its id through the worker's mailbox, or while everything is parked.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "server/command/dispatch.h"
+#include "server/config/option.h"
+#include "server/net/loop.h"
+
+struct network;
+
+/* Options of this module, registered by main. */
+struct network_options {
+    uint64_t worker_threads;
+    uint64_t port;
+    char *bind;        /* Addresses, blank separated. */
+    char *bind_source; /* bind-source-addr */
+    char *unix_socket;
+    uint64_t unix_socket_perm;
+    uint64_t backlog; /* tcp-backlog */
+    uint64_t max_clients;
+    uint64_t timeout_s;
+    uint64_t keepalive_s;
+    bool protected_mode;
+    uint64_t query_buffer_limit;
+    struct {
+        uint64_t hard_bytes;
+        uint64_t soft_bytes;
+        uint64_t soft_seconds;
+    } output_limits[3]; /* normal, replica, pubsub */
+};
+extern const struct option network_option_rows[];
+extern const uint32_t network_option_count;
+
+struct network *network_create(struct network_options *options, struct dispatcher *dispatcher,
+                               const struct data_type_options *types);
+
+/* Opens the listening sockets. False: `error` (cap bytes) says which address and why. */
+bool network_listen(struct network *network, char *error, size_t cap);
+
+/* Starts the workers' threads. */
+void network_start(struct network *network);
+/* Ends them: what is queued for clients gets a last chance of `grace_ms`. Not from a worker. */
+void network_stop(struct network *network, uint64_t grace_ms);
+void network_destroy(struct network *network);
+
+extern const struct command connection_commands[]; /* CLIENT, HELLO, AUTH, PING, ... */
+
+uint32_t network_worker_count(const struct network *network);
+struct loop *network_loop(struct network *network, uint32_t worker);
+struct dispatch_worker *network_dispatch_worker(struct network *network, uint32_t worker);
+/* The worker that a session belongs to. */
+uint32_t network_worker_of(const struct network *network, const struct session *session);
+
+/* -- other threads' clients ---------------------------------------------------------------------
+ */
+
+/* Any thread: runs fn(session, arg) on the client's worker, or fn(NULL, arg) when it is gone. */
+void network_post(struct network *network, uint64_t session_id,
+                  void (*fn)(struct session *session, void *arg), void *arg);
+
+/* On the session's worker: ends its blocked state (the reply has been written to it before) and
+ * goes on with what it sent meanwhile. */
+void network_unblock(struct network *network, struct session *session);
+
+/* On the session's worker: calls fn(session, arg) after `after_ms` unless the session was unblocked
+ * or closed before. One at a time. */
+void network_block_timeout(struct network *network, struct session *session, uint64_t after_ms,
+                           void (*fn)(struct session *session, void *arg), void *arg);
+
+/* On the session's worker: closes the connection after what is queued was sent, or at once. */
+void network_close(struct network *network, struct session *session, bool at_once);
+
+/* Everything parked: calls fn for each client; false ends the walk. */
+void network_each(struct network *network, bool (*fn)(void *arg, struct session *session),
+                  void *arg);
+struct session *network_find(struct network *network, uint64_t session_id);
+
+/* Any thread: all clients whose commands were put aside by a pause try again. */
+void network_retry_paused(struct network *network);
+
+/* -- feeds: replicas ------------------------------------------------------------------------------
+ */
+
+/* A client that is fed from elsewhere: whenever its socket takes bytes and no reply is queued, the
+ * worker asks the feed for more. Runs on the client's worker. */
+struct client_feed {
+    struct bytes (*peek)(void *state);          /* Empty: nothing at the moment. */
+    void (*advance)(void *state, size_t count); /* So many bytes were written. */
+    void (*closed)(void *state);                /* The client is gone. */
+};
+void network_set_feed(struct network *network, struct session *session,
+                      const struct client_feed *feed, void *state);
+void *network_feed_state(const struct session *session); /* NULL when it has none. */
+
+/* Any thread: there may be more to feed to this client. */
+void network_kick(struct network *network, uint64_t session_id);
+
+/* -- a stream that is not a client's
+ * --------------------------------------------------------------- */
+
+/* Sessions made by others (the link to a primary) count as clients in CLIENT LIST. Everything
+ * parked or on worker 0. */
+void network_register_session(struct network *network, struct session *session);
+void network_unregister_session(struct network *network, struct session *session);
+
+/* -- figures
+ * --------------------------------------------------------------------------------------- */
+
+struct network_stats {
+    uint64_t connected_clients;
+    uint64_t blocked_clients;
+    uint64_t connections_received;
+    uint64_t connections_rejected;
+    uint64_t input_bytes;
+    uint64_t output_bytes;
+    uint64_t largest_input_buffer;
+    uint64_t largest_output_buffer;
+    uint64_t query_limit_closed;
+    uint64_t output_limit_closed;
+    uint64_t reads;
+    uint64_t writes;
+    uint64_t client_memory_bytes;
+};
+void network_stats_read(struct network *network, struct network_stats *out);
+void network_reset_stats(struct network *network);
