@@ -4,9 +4,11 @@
 
 #include "server/base/crc.h"
 #include "server/base/mem.h"
+#include "server/base/rng.h"
 #include "server/rdb/rdb_blob.h"
 #include "server/rdb/rdb_dump.h"
 #include "server/rdb/rdb_file.h"
+#include "server/rdb/rdb_fuzz.h"
 #include "server/rdb/rdb_reader.h"
 #include "server/rdb/rdb_writer.h"
 
@@ -360,5 +362,29 @@ Test(rdb_blob, refuses_what_the_types_forbid) {
         struct rdb_blob blob;
         cr_assert_eq(read_blob(cases[i].type, bytes_of(cases[i].bytes, cases[i].len), &blob),
                      STATUS_BAD_FORMAT, "%s", cases[i].what);
+    }
+}
+
+/* Seeds for damage: small blobs of each kind, a payload, a file. */
+Test(rdb_fuzz, damage_does_no_harm) {
+    static const char *const seeds[] = {
+        "\x1a\0\0\0\5\0\x85hello\6\1\1\xdf\xff\2\xcf\xff\2\xf1\0\x10\3\xff",
+        "\x0f\0\0\0\x0c\0\0\0\2\0\0\xf3\2\xf6\xff...........",
+        "\1\2f1\2\2v1\0\0\xff...............",
+        "\2\0\0\0\3\0\0\0\xfb\xff\1\0\2\0............",
+        "\x0d\x0f\x0f\0\0\0\x0c\0\0\0\2\0\0\xf3\2\xf6\xff.........",
+        "REDIS0004\xfd\1\0\0\0\4\1k\1\1f\1v\xff......",
+    };
+    enum { SEED_BYTES = 26, ROUNDS = 100000 };
+    struct rng rng;
+    rng_seed(&rng, 5);
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t len = SEED_BYTES - rng_below(&rng, rng_below(&rng, 2) == 0 ? 1 : SEED_BYTES);
+        uint8_t *damaged = mem_alloc(len); // Exact, so that ASan sees an over-read.
+        memcpy(damaged, seeds[rng_below(&rng, ARRAY_COUNT(seeds))], len);
+        for (uint64_t i = rng_below(&rng, 4); i > 0; i--)
+            damaged[rng_below(&rng, len)] = (uint8_t)rng_next(&rng);
+        cr_assert_eq(LLVMFuzzerTestOneInput(damaged, len), 0);
+        mem_free(damaged);
     }
 }
