@@ -92,6 +92,11 @@ struct turn *dispatch_worker_turn(struct dispatch_worker *worker);
 enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
                                   const struct bytes *argv, uint32_t argc);
 
+/* Reads the clock before the first command of a batch: the end of each command is the beginning of
+ * the next one. */
+void dispatch_batch_begin(struct dispatch_worker *worker);
+uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker); /* Monotonic. */
+
 /* Expired keys: deletes up to `budget` due keys and journals it. Holds one slot at a time, looks at
  * no more than the budget's worth of buckets. Returns how many it deleted. The worker's turn is
  * held. */

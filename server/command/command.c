@@ -1,0 +1,250 @@
+#include "server/command/command.h"
+
+#include <stdio.h>
+
+#include "server/base/check.h"
+#include "server/base/mem.h"
+#include "server/base/number.h"
+#include "server/command/command_internal.h"
+
+enum { NAME_MAX_BYTES = 48, FIRST_BUCKETS = 1024 };
+
+struct command_table {
+    struct command_entry **buckets; /* Open addressing, a power of two, at most half full. */
+    uint32_t bucket_count;
+    struct command_entry **entries; /* In the order of their arrival. */
+    uint32_t count;
+    uint32_t cap;
+    uint32_t id_count;
+};
+
+struct command_table *command_table_create(void) {
+    struct command_table *table = mem_alloc_zero(sizeof(*table));
+    table->bucket_count = FIRST_BUCKETS;
+    table->buckets = mem_alloc_zero(FIRST_BUCKETS * sizeof(*table->buckets));
+    return table;
+}
+
+void command_table_destroy(struct command_table *table) {
+    if (table == NULL) return;
+    for (uint32_t i = 0; i < table->count; i++) {
+        mem_free(table->entries[i]->subcommands);
+        mem_free(table->entries[i]);
+    }
+    mem_free(table->entries);
+    mem_free(table->buckets);
+    mem_free(table);
+}
+
+static uint32_t name_hash(const char *name, size_t len) {
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+    return hash ^ (hash >> 15);
+}
+
+static struct command_entry *find_lower(const struct command_table *table, const char *name,
+                                        size_t len) {
+    uint32_t mask = table->bucket_count - 1;
+    for (uint32_t i = name_hash(name, len) & mask;; i = (i + 1) & mask) {
+        struct command_entry *entry = table->buckets[i];
+        if (entry == NULL) return NULL;
+        if (memcmp(entry->row->name, name, len) == 0 && entry->row->name[len] == '\0') return entry;
+    }
+}
+
+static struct command_entry *find_entry(const struct command_table *table, struct bytes name) {
+    char lower[NAME_MAX_BYTES];
+    if (name.len == 0 || name.len >= sizeof(lower)) return NULL;
+    bytes_lower(name, lower);
+    if (memchr(lower, '\0', name.len) != NULL) return NULL;
+    return find_lower(table, lower, name.len);
+}
+
+static uint32_t single_key_of(const struct command *row) {
+    if (row->find_keys != NULL || row->keys[1].begin != KEY_BEGIN_NONE) return 0;
+    const struct key_spec *spec = &row->keys[0];
+    if (spec->begin != KEY_BEGIN_INDEX || spec->find != KEY_FIND_RANGE || spec->last != 0) return 0;
+    return (uint32_t)spec->index;
+}
+
+static void fill_entry(struct command_table *table, struct command_entry *entry,
+                       const struct command *row) {
+    *entry = (struct command_entry){
+        .row = row,
+        .id = table->id_count++,
+        .single_key = single_key_of(row),
+        .has_keys = command_has_keys(row),
+    };
+    ASSERT(row->handler != NULL || row->subcommands != NULL);
+    ASSERT(row->arity != 0 && row->since != NULL && row->summary != NULL);
+}
+
+static void add_subcommands(struct command_table *table, struct command_entry *entry) {
+    uint32_t count = 0;
+    while (entry->row->subcommands[count].name != NULL)
+        count++;
+    entry->subcommands = mem_alloc(count * sizeof(*entry->subcommands));
+    for (uint32_t i = 0; i < count; i++)
+        fill_entry(table, &entry->subcommands[i], &entry->row->subcommands[i]);
+    entry->subcommand_count = count;
+}
+
+void command_table_add(struct command_table *table, const struct command *rows) {
+    for (const struct command *row = rows; row->name != NULL; row++) {
+        size_t len = strlen(row->name);
+        ASSERT(len < NAME_MAX_BYTES && find_lower(table, row->name, len) == NULL);
+        ASSERT((table->count + 1) * 2 < table->bucket_count);
+        struct command_entry *entry = mem_alloc(sizeof(*entry));
+        fill_entry(table, entry, row);
+        if (row->subcommands != NULL) add_subcommands(table, entry);
+        if (table->count == table->cap) {
+            table->cap = table->cap == 0 ? 64 : table->cap * 2;
+            table->entries = mem_realloc(table->entries, table->cap * sizeof(*table->entries));
+        }
+        table->entries[table->count++] = entry;
+        uint32_t mask = table->bucket_count - 1;
+        uint32_t i = name_hash(row->name, len) & mask;
+        while (table->buckets[i] != NULL)
+            i = (i + 1) & mask;
+        table->buckets[i] = entry;
+    }
+}
+
+const struct command *command_table_find(const struct command_table *table, struct bytes name) {
+    const struct command_entry *entry = find_entry(table, name);
+    return entry == NULL ? NULL : entry->row;
+}
+
+const struct command *command_find_subcommand(const struct command *container, struct bytes name) {
+    if (container->subcommands == NULL) return NULL;
+    for (const struct command *row = container->subcommands; row->name != NULL; row++) {
+        if (bytes_equal_text_nocase(name, row->name)) return row;
+    }
+    return NULL;
+}
+
+const struct command_entry *command_table_resolve(const struct command_table *table,
+                                                  const struct bytes *argv, uint32_t argc,
+                                                  const struct command_entry **out_container) {
+    *out_container = NULL;
+    const struct command_entry *entry = find_entry(table, argv[0]);
+    if (entry == NULL || entry->subcommands == NULL) return entry;
+    if (argc == 1) return entry; // Arity decides.
+    for (uint32_t i = 0; i < entry->subcommand_count; i++) {
+        if (bytes_equal_text_nocase(argv[1], entry->subcommands[i].row->name))
+            return &entry->subcommands[i];
+    }
+    *out_container = entry;
+    return NULL;
+}
+
+const struct command_entry *command_table_entry(const struct command_table *table,
+                                                const struct command *row) {
+    for (uint32_t i = 0; i < table->count; i++) {
+        const struct command_entry *entry = table->entries[i];
+        if (entry->row == row) return entry;
+        for (uint32_t k = 0; k < entry->subcommand_count; k++) {
+            if (entry->subcommands[k].row == row) return &entry->subcommands[k];
+        }
+    }
+    UNREACHABLE();
+}
+
+uint32_t command_table_count(const struct command_table *table) {
+    return table->count;
+}
+
+const struct command *command_table_at(const struct command_table *table, uint32_t index) {
+    return table->entries[index]->row;
+}
+
+uint32_t command_table_id(const struct command_table *table, const struct command *command) {
+    return command_table_entry(table, command)->id;
+}
+
+uint32_t command_table_id_count(const struct command_table *table) {
+    return table->id_count;
+}
+
+unsigned command_full_name(const struct command *command, char *out, unsigned cap) {
+    int len = command->container == NULL
+                  ? snprintf(out, cap, "%s", command->name)
+                  : snprintf(out, cap, "%s|%s", command->container, command->name);
+    return (unsigned)len;
+}
+
+bool command_has_keys(const struct command *command) {
+    return command->find_keys != NULL || command->keys[0].begin != KEY_BEGIN_NONE;
+}
+
+/* -- key positions ------------------------------------------------------------------------------
+ */
+
+struct found_keys {
+    uint32_t *out;
+    uint32_t *out_flags;
+    uint32_t cap;
+    uint32_t count;
+};
+
+static void add_position(struct found_keys *found, uint32_t position, uint32_t flags) {
+    if (found->count < found->cap) {
+        found->out[found->count] = position;
+        if (found->out_flags != NULL) found->out_flags[found->count] = flags;
+    }
+    found->count++;
+}
+
+/* Where a specification begins, or 0 when it does not apply to this command line. */
+static int64_t spec_begin(const struct key_spec *spec, const struct bytes *argv, uint32_t argc) {
+    if (spec->begin == KEY_BEGIN_INDEX) return spec->index < (int64_t)argc ? spec->index : 0;
+    if (spec->begin != KEY_BEGIN_KEYWORD) return 0;
+    bool is_backwards = spec->index < 0;
+    int64_t step = is_backwards ? -1 : 1;
+    int64_t at = is_backwards ? (int64_t)argc + spec->index : spec->index;
+    for (; at > 0 && at < (int64_t)argc; at += step) {
+        if (bytes_equal_text_nocase(argv[at], spec->keyword))
+            return at + 1 < (int64_t)argc ? at + 1 : 0;
+    }
+    return 0;
+}
+
+static bool add_spec(struct found_keys *found, const struct key_spec *spec,
+                     const struct bytes *argv, uint32_t argc) {
+    int64_t begin = spec_begin(spec, argv, argc);
+    if (begin == 0) return true;
+    int64_t first = begin;
+    int64_t last = begin;
+    int64_t step = spec->step < 1 ? 1 : spec->step;
+    if (spec->find == KEY_FIND_RANGE) {
+        last = spec->last >= 0 ? begin + spec->last : (int64_t)argc + spec->last;
+        if (spec->limit > 1) last = begin + (int64_t)((argc - begin) / spec->limit) - 1;
+    } else {
+        int64_t count = 0;
+        int64_t at = begin + spec->count_index;
+        if (at >= (int64_t)argc || !number_parse_i64(argv[at], &count)) return false;
+        if (count < 0 || count > (int64_t)argc) return false;
+        first = begin + spec->first_index;
+        last = first + (count - 1) * step;
+    }
+    if (last >= (int64_t)argc) return false;
+    for (int64_t at = first; at <= last; at += step)
+        add_position(found, (uint32_t)at, spec->flags);
+    return true;
+}
+
+int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
+                 uint32_t *out, uint32_t *out_flags, uint32_t cap) {
+    if (command->find_keys != NULL) {
+        int count = command->find_keys(argv, argc, out, cap);
+        for (int i = 0; out_flags != NULL && i < count && (uint32_t)i < cap; i++)
+            out_flags[i] = command->keys[0].flags;
+        return count;
+    }
+    struct found_keys found = {out, out_flags, cap, 0};
+    for (int i = 0; i < COMMAND_KEY_SPEC_MAX && command->keys[i].begin != KEY_BEGIN_NONE; i++) {
+        if (!add_spec(&found, &command->keys[i], argv, argc)) return -1;
+    }
+    return (int)found.count;
+}

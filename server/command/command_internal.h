@@ -1,0 +1,127 @@
+/* What the files of this folder share. */
+#pragma once
+
+#include "server/base/rng.h"
+#include "server/command/dispatch.h"
+#include "server/command/transaction.h"
+
+/* A row with what dispatch wants to know at a glance. */
+struct command_entry {
+    const struct command *row;
+    uint32_t id;
+    uint32_t single_key; /* The argument that is the one and only key; 0 = look at the row. */
+    bool has_keys;
+    struct command_entry *subcommands;
+    uint32_t subcommand_count;
+};
+
+/* The entry of a command line's first word (and second, for containers). NULL: unknown. When the
+ * container is known and the subcommand is not, *out_container is the container's. */
+const struct command_entry *command_table_resolve(const struct command_table *table,
+                                                  const struct bytes *argv, uint32_t argc,
+                                                  const struct command_entry **out_container);
+const struct command_entry *command_table_entry(const struct command_table *table,
+                                                const struct command *row);
+
+enum { LOCK_MAX = 64, KEYS_ON_STACK = 16 };
+
+struct error_count {
+    char code[24];
+    uint64_t count;
+};
+
+enum { ERROR_CODE_MAX = 64 };
+
+struct dispatch_worker {
+    struct turn *turn;
+    struct dispatcher *dispatcher;
+    struct rng rng;
+    struct journal_unit unit;
+    struct key *keys; /* Of the command in work. */
+    uint32_t key_cap;
+    uint32_t *positions;
+    uint32_t position_cap;
+    uint16_t locked[LOCK_MAX];
+    uint32_t locked_count;
+    bool is_exclusive;
+    uint64_t command_began_ns; /* Monotonic; the end of the command before. */
+    uint32_t expire_db;        /* Where dispatch_expire_some goes on. */
+    uint32_t expire_slot;
+    uint32_t expire_cursor;
+    struct dispatch_stats stats;
+    struct command_stats *command_stats; /* By id. */
+    struct error_count error_counts[ERROR_CODE_MAX];
+    uint32_t error_code_count;
+    struct dispatch_worker *next;
+} CACHE_ALIGNED;
+
+struct pause {
+    uint64_t end_ms;
+    bool all_commands;
+};
+
+struct dispatcher {
+    struct databases *databases;
+    struct exclusive *exclusive;
+    const struct data_type_options *types;
+    struct command_modules *modules;
+    struct dispatch_hooks hooks;
+    _Atomic uint32_t admission;
+    char *password;
+    uint8_t password_digest[32];
+    struct pause pauses[PAUSE_REASON_COUNT];
+    _Atomic bool is_expire_off;
+    pthread_mutex_t workers_lock;
+    struct dispatch_worker *workers;
+};
+
+/* Fills in what a context has in common for all commands of a session. */
+void context_init(struct command_context *context, struct dispatch_worker *worker,
+                  struct session *session, int64_t now_ms);
+
+/* What EXEC needs of dispatch: runs one queued command with the locks that are held. */
+void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,
+                     const struct command_entry *entry, const struct bytes *argv, uint32_t argc);
+
+/* One command of a transaction; everything in one allocation behind `argv`. */
+struct queued_command {
+    const struct command_entry *entry;
+    struct bytes *argv;
+    uint32_t argc;
+};
+
+struct transaction {
+    struct queued_command *commands;
+    uint32_t count;
+    uint32_t cap;
+    uint32_t flags; /* Union of the rows'. */
+    bool is_failed;
+    bool is_exclusive; /* One of its commands wants everybody parked. */
+};
+
+/* A watched key: listed in its session and in its slot. */
+struct slot_watcher {
+    struct slot_watcher *next_in_slot;
+    struct slot_watcher **link_in_slot;
+    struct slot_watcher *next_in_session;
+    struct session *session;
+    uint32_t db;
+    uint16_t slot;
+    uint64_t order;
+    bool was_expired; /* Already when WATCH was called. */
+    size_t name_len;
+    uint8_t name[];
+};
+
+struct session_watch {
+    struct slot_watcher *first;
+    uint32_t count;
+};
+
+/* Queues a command that has passed admission. */
+void transaction_queue(struct session *session, const struct command_entry *entry,
+                       enum command_class class, const struct bytes *argv, uint32_t argc);
+struct bytes slot_watcher_name(const struct slot_watcher *watcher);
+
+/* The codes of errors answered, for INFO errorstats. */
+void dispatch_count_error(struct dispatch_worker *worker, const char *code);

@@ -1,0 +1,744 @@
+#include "server/command/dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/mem.h"
+#include "server/command/command_internal.h"
+
+enum { PAUSE_BITS = ADMISSION_PAUSE_WRITES | ADMISSION_PAUSE_ALL };
+
+/* -- life ---------------------------------------------------------------------------------------
+ */
+
+struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
+    struct dispatcher *dispatcher = mem_alloc_zero(sizeof(*dispatcher));
+    dispatcher->databases = options->databases;
+    dispatcher->exclusive = options->exclusive;
+    dispatcher->types = options->types;
+    dispatcher->modules = options->modules;
+    pthread_mutex_init(&dispatcher->workers_lock, NULL);
+    return dispatcher;
+}
+
+void dispatcher_destroy(struct dispatcher *dispatcher) {
+    if (dispatcher == NULL) return;
+    pthread_mutex_destroy(&dispatcher->workers_lock);
+    mem_free(dispatcher->password);
+    mem_free(dispatcher);
+}
+
+void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_hooks *hooks) {
+    dispatcher->hooks = *hooks;
+}
+
+struct databases *dispatcher_databases(const struct dispatcher *dispatcher) {
+    return dispatcher->databases;
+}
+
+struct exclusive *dispatcher_exclusive(const struct dispatcher *dispatcher) {
+    return dispatcher->exclusive;
+}
+
+void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set) {
+    if (is_set) {
+        atomic_fetch_or(&dispatcher->admission, bits);
+    } else {
+        atomic_fetch_and(&dispatcher->admission, ~bits);
+    }
+}
+
+uint32_t dispatcher_admission(const struct dispatcher *dispatcher) {
+    return atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
+}
+
+void dispatcher_set_password(struct dispatcher *dispatcher, const char *password) {
+    mem_free(dispatcher->password);
+    bool is_set = password != NULL && password[0] != '\0';
+    dispatcher->password = is_set ? bytes_copy_text(bytes_of_text(password)) : NULL;
+    if (is_set) SHA256((const uint8_t *)password, strlen(password), dispatcher->password_digest);
+    dispatcher_set_admission(dispatcher, ADMISSION_AUTH, is_set);
+}
+
+bool dispatcher_password_matches(const struct dispatcher *dispatcher, struct bytes password) {
+    if (dispatcher->password == NULL) return true;
+    // Digests have one length, so the time tells nothing about the password.
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256(password.data, password.len, digest);
+    return CRYPTO_memcmp(digest, dispatcher->password_digest, sizeof(digest)) == 0;
+}
+
+void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on) {
+    atomic_store(&dispatcher->is_expire_off, !is_on);
+}
+
+struct dispatch_worker *dispatch_worker_create(struct dispatcher *dispatcher, struct turn *turn) {
+    struct dispatch_worker *worker = mem_alloc_aligned(sizeof(*worker), CACHE_LINE);
+    memset(worker, 0, sizeof(*worker));
+    worker->turn = turn;
+    worker->dispatcher = dispatcher;
+    rng_seed_from_os(&worker->rng);
+    worker->command_stats = mem_alloc_zero(command_table_id_count(dispatcher->modules->commands) *
+                                           sizeof(*worker->command_stats));
+    pthread_mutex_lock(&dispatcher->workers_lock);
+    worker->next = dispatcher->workers;
+    dispatcher->workers = worker;
+    pthread_mutex_unlock(&dispatcher->workers_lock);
+    return worker;
+}
+
+void dispatch_worker_destroy(struct dispatch_worker *worker) {
+    if (worker == NULL) return;
+    struct dispatcher *dispatcher = worker->dispatcher;
+    pthread_mutex_lock(&dispatcher->workers_lock);
+    struct dispatch_worker **link = &dispatcher->workers;
+    while (*link != worker)
+        link = &(*link)->next;
+    *link = worker->next;
+    pthread_mutex_unlock(&dispatcher->workers_lock);
+    journal_unit_deinit(&worker->unit);
+    mem_free(worker->keys);
+    mem_free(worker->positions);
+    mem_free(worker->command_stats);
+    mem_free(worker);
+}
+
+struct turn *dispatch_worker_turn(struct dispatch_worker *worker) {
+    return worker->turn;
+}
+
+/* -- pauses -------------------------------------------------------------------------------------
+ */
+
+static void apply_pauses(struct dispatcher *dispatcher) {
+    uint32_t bits = 0;
+    for (int i = 0; i < PAUSE_REASON_COUNT; i++) {
+        if (dispatcher->pauses[i].end_ms == 0) continue;
+        bits |= dispatcher->pauses[i].all_commands ? PAUSE_BITS : ADMISSION_PAUSE_WRITES;
+    }
+    dispatcher_set_admission(dispatcher, PAUSE_BITS & ~bits, false);
+    dispatcher_set_admission(dispatcher, bits, true);
+}
+
+void dispatcher_pause(struct dispatcher *dispatcher, enum pause_reason reason, bool all_commands,
+                      uint64_t end_ms) {
+    struct pause *pause = &dispatcher->pauses[reason];
+    if (end_ms > pause->end_ms) pause->end_ms = end_ms;
+    pause->all_commands = pause->all_commands || all_commands;
+    apply_pauses(dispatcher);
+}
+
+void dispatcher_unpause(struct dispatcher *dispatcher, enum pause_reason reason) {
+    dispatcher->pauses[reason] = (struct pause){0};
+    apply_pauses(dispatcher);
+}
+
+bool dispatcher_expire_pauses(struct dispatcher *dispatcher, uint64_t monotonic_ms) {
+    uint32_t before = dispatcher_admission(dispatcher) & PAUSE_BITS;
+    if (before == 0) return false;
+    for (int i = 0; i < PAUSE_REASON_COUNT; i++) {
+        struct pause *pause = &dispatcher->pauses[i];
+        if (pause->end_ms != 0 && pause->end_ms <= monotonic_ms) *pause = (struct pause){0};
+    }
+    apply_pauses(dispatcher);
+    return (dispatcher_admission(dispatcher) & PAUSE_BITS) != before;
+}
+
+bool dispatcher_writes_paused(const struct dispatcher *dispatcher) {
+    return (dispatcher_admission(dispatcher) & PAUSE_BITS) != 0;
+}
+
+/* -- locks --------------------------------------------------------------------------------------
+ */
+
+static struct slot_lock *lock_of(struct dispatch_worker *worker, uint16_t slot) {
+    return &databases_slot(worker->dispatcher->databases, slot)->lock;
+}
+
+static void unlock_slots(struct dispatch_worker *worker) {
+    while (worker->locked_count > 0)
+        slot_lock_release(lock_of(worker, worker->locked[--worker->locked_count]));
+}
+
+/* Locks one slot. False after a section was waited for: everything held was given back. */
+static bool lock_slot(struct dispatch_worker *worker, uint16_t slot) {
+    struct slot_lock *lock = lock_of(worker, slot);
+    if (UNLIKELY(!slot_lock_try(lock))) {
+        while (!slot_lock_wait(lock)) {
+            if (!turn_should_yield(worker->turn)) continue;
+            unlock_slots(worker);
+            turn_yield(worker->turn);
+            return false;
+        }
+    }
+    worker->locked[worker->locked_count++] = slot;
+    return true;
+}
+
+static int compare_slots(const void *a, const void *b) {
+    return (int)*(const uint16_t *)a - (int)*(const uint16_t *)b;
+}
+
+/* The different slots of `count` keys, ascending. Returns how many, or LOCK_MAX + 1 for too many.
+ */
+static uint32_t slots_of_keys(const struct key *keys, uint32_t count, uint16_t *slots) {
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_known = used > 0 && slots[used - 1] == keys[i].slot;
+        for (uint32_t k = 0; !is_known && k < used; k++)
+            is_known = slots[k] == keys[i].slot;
+        if (is_known) continue;
+        if (used == LOCK_MAX) return LOCK_MAX + 1;
+        slots[used++] = keys[i].slot;
+    }
+    if (used > 1) qsort(slots, used, sizeof(*slots), compare_slots);
+    return used;
+}
+
+static void lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count) {
+    for (uint32_t i = 0; i < count;) {
+        i = lock_slot(worker, slots[i]) ? i + 1 : 0;
+    }
+}
+
+void dispatch_exclusive_begin(struct dispatch_worker *worker) {
+    ASSERT(worker->locked_count == 0);
+    exclusive_begin(worker->dispatcher->exclusive, worker->turn);
+    worker->is_exclusive = true;
+}
+
+void dispatch_exclusive_end(struct dispatch_worker *worker) {
+    worker->is_exclusive = false;
+    exclusive_end(worker->dispatcher->exclusive, worker->turn);
+}
+
+/* -- errors before anything runs ------------------------------------------------------------------
+ */
+
+void dispatch_count_error(struct dispatch_worker *worker, const char *code) {
+    worker->stats.errors++;
+    for (uint32_t i = 0; i < worker->error_code_count; i++) {
+        if (strcmp(worker->error_counts[i].code, code) != 0) continue;
+        worker->error_counts[i].count++;
+        return;
+    }
+    if (worker->error_code_count == ERROR_CODE_MAX) return;
+    struct error_count *fresh = &worker->error_counts[worker->error_code_count++];
+    snprintf(fresh->code, sizeof(fresh->code), "%s", code);
+    fresh->count = 1;
+}
+
+static void count_errors(struct dispatch_worker *worker, struct session *session,
+                         uint32_t errors_before) {
+    if (UNLIKELY(session->reply.error_count != errors_before))
+        dispatch_count_error(worker, session->reply.last_error);
+}
+
+/* Printable form of a client's word for an error text, cut short. */
+static void printable(struct bytes word, size_t max, char *out) {
+    size_t len = word.len < max ? word.len : max;
+    for (size_t i = 0; i < len; i++)
+        out[i] = word.data[i] == '\0' ? ' ' : (char)word.data[i];
+    out[len] = '\0';
+}
+
+static void reject_unknown(struct session *session, const struct bytes *argv, uint32_t argc,
+                           const struct command_entry *container) {
+    char name[136];
+    printable(argv[container == NULL ? 0 : 1], 128, name);
+    if (container != NULL) {
+        char upper[64];
+        snprintf(upper, sizeof(upper), "%s", container->row->name);
+        for (char *c = upper; *c != '\0'; c++)
+            *c = (char)(*c >= 'a' && *c <= 'z' ? *c - 32 : *c);
+        reply_error_format(&session->reply, "ERR unknown subcommand '%s'. Try %s HELP.", name,
+                           upper);
+        return;
+    }
+    struct buffer text = {0};
+    for (uint32_t i = 1; i < argc && text.len < 128; i++) {
+        char word[136];
+        printable(argv[i], 128 - text.len, word);
+        buffer_append_format(&text, "'%s' ", word);
+    }
+    buffer_append_u8(&text, '\0');
+    reply_error_format(&session->reply, "ERR unknown command '%s', with args beginning with: %s",
+                       name, (const char *)text.data);
+    buffer_deinit(&text);
+}
+
+static bool arity_fits(const struct command *row, uint32_t argc) {
+    return row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
+}
+
+/* The first two tests of admission: they need no lock and no state of the node. True: go on. */
+static bool is_well_formed(struct dispatch_worker *worker, struct session *session,
+                           const struct command_entry *entry, uint32_t argc) {
+    const struct command *row = entry->row;
+    if (UNLIKELY(!arity_fits(row, argc))) {
+        char name[96];
+        command_full_name(row, name, sizeof(name));
+        reply_error_format(&session->reply, "ERR wrong number of arguments for '%s' command", name);
+        return false;
+    }
+    if (UNLIKELY(!session->is_authenticated) && (row->flags & COMMAND_NO_AUTH) == 0) {
+        reply_error(&session->reply, "NOAUTH Authentication required.");
+        return false;
+    }
+    if (UNLIKELY(session->transaction != NULL) && (row->flags & COMMAND_NO_MULTI) != 0) {
+        reply_error(&session->reply, "ERR Command not allowed inside a transaction");
+        return false;
+    }
+    (void)worker;
+    return true;
+}
+
+/* -- admission with the slots locked --------------------------------------------------------------
+ */
+
+enum admission_verdict { ADMITTED, REFUSED, PUT_ASIDE };
+
+static enum admission_verdict refuse(struct command_context *context, const char *text) {
+    reply_error(context->reply, text);
+    return REFUSED;
+}
+
+/* `flags` are the row's, or for EXEC the union of its queue's. Order: spec/replication.md 13. */
+static enum admission_verdict admit(struct dispatch_worker *worker, struct command_context *context,
+                                    uint32_t flags, const struct key *keys, uint32_t key_count) {
+    struct dispatcher *dispatcher = worker->dispatcher;
+    struct session *session = context->session;
+    uint32_t admission = dispatcher_admission(dispatcher);
+    bool is_write = (flags & COMMAND_WRITE) != 0;
+    bool is_exec = context->command->handler != NULL && session->transaction != NULL &&
+                   strcmp(context->command->name, "exec") == 0;
+    if (session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER) return ADMITTED;
+    if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
+        dispatcher->hooks.redirect(context->modules->cluster, context, keys, key_count))
+        return REFUSED;
+    if ((admission & ADMISSION_DISK_ERROR) != 0 &&
+        (is_write || strcmp(context->command->name, "ping") == 0))
+        return refuse(context, dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state));
+    if ((admission & ADMISSION_FEW_REPLICAS) != 0 && is_write)
+        return refuse(context, "NOREPLICAS Not enough good replicas to write.");
+    if ((admission & ADMISSION_READ_ONLY) != 0 && is_write)
+        return refuse(context, "READONLY You can't write against a read only replica.");
+    uint32_t row_flags = is_exec ? COMMAND_STALE | COMMAND_LOADING : context->command->flags;
+    if ((admission & ADMISSION_STALE) != 0 && (row_flags & COMMAND_STALE) == 0)
+        return refuse(context, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data "
+                               "is set to 'no'.");
+    if ((admission & ADMISSION_LOADING) != 0 && (row_flags & COMMAND_LOADING) == 0)
+        return refuse(context, "LOADING Redis is loading the dataset in memory");
+    if ((admission & ADMISSION_ASYNC_LOADING) != 0 && (row_flags & COMMAND_NO_ASYNC_LOADING) != 0)
+        return refuse(context, "LOADING Redis is loading the dataset in memory");
+    if (session->kind == SESSION_REPLICA && (flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0 &&
+        key_count > 0)
+        return refuse(context, "ERR Replica can't interact with the keyspace");
+    if ((admission & PAUSE_BITS) != 0 && session->kind == SESSION_NORMAL) {
+        bool may_write = is_write || (flags & COMMAND_MAY_REPLICATE) != 0;
+        bool is_control = (context->command->flags & COMMAND_TRANSACTION) != 0 && !is_exec;
+        if (((admission & ADMISSION_PAUSE_ALL) != 0 && !is_control) || may_write) {
+            if (session->transaction == NULL || is_exec) return PUT_ASIDE;
+        }
+    }
+    return ADMITTED;
+}
+
+/* -- running
+ * ---------------------------------------------------------------------------------------- */
+
+/* Notes a command as its own effect when the handler said nothing else. */
+static void add_own_effect(struct command_context *context) {
+    if (context->changes == 0 || context->has_effects || !context->is_journaled) return;
+    journal_unit_add(context->unit, keyspace_database(context->keyspace), context->argv,
+                     context->argc);
+}
+
+/* Appends what a unit has changed to the journal while its slots are still locked. */
+static void commit_unit(struct dispatch_worker *worker, struct session *session) {
+    if (LIKELY(worker->unit.count == 0)) return;
+    uint64_t offset = 0;
+    journal_append(worker->dispatcher->modules->journal, &worker->unit, &offset);
+    session->write_offset = offset;
+    journal_unit_clear(&worker->unit);
+}
+
+static void call(struct dispatch_worker *worker, struct command_context *context,
+                 const struct command_entry *entry) {
+    struct session *session = context->session;
+    uint32_t errors_before = session->reply.error_count;
+    context->command->handler(context);
+    add_own_effect(context);
+    worker->stats.changes += context->changes;
+    struct command_stats *stats = &worker->command_stats[entry->id];
+    stats->calls++;
+    if (UNLIKELY(session->reply.error_count != errors_before)) {
+        stats->failed++;
+        dispatch_count_error(worker, session->reply.last_error);
+    }
+}
+
+void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,
+                     const struct command_entry *entry, const struct bytes *argv, uint32_t argc) {
+    struct session *session = outer->session;
+    struct command_context context;
+    context_init(&context, worker, session, outer->now_ms);
+    context.command = entry->row;
+    context.argv = argv;
+    context.argc = argc;
+    context.in_transaction = true;
+    context.is_exclusive = outer->is_exclusive;
+    session->command = entry->row;
+    uint64_t began_ns = clock_monotonic_ns();
+    call(worker, &context, entry);
+    worker->command_stats[entry->id].usec += (clock_monotonic_ns() - began_ns) / 1000;
+    worker->stats.commands++;
+}
+
+static struct key *reserve_keys(struct dispatch_worker *worker, uint32_t count) {
+    if (count > worker->key_cap) {
+        worker->key_cap = count < KEYS_ON_STACK ? KEYS_ON_STACK : count * 2;
+        worker->keys = mem_realloc(worker->keys, worker->key_cap * sizeof(*worker->keys));
+        worker->positions =
+            mem_realloc(worker->positions, worker->key_cap * sizeof(*worker->positions));
+    }
+    return worker->keys;
+}
+
+/* Adds the keys of a command line behind `count` others; returns the new count. */
+static uint32_t add_keys(struct dispatch_worker *worker, const struct command_entry *entry,
+                         const struct bytes *argv, uint32_t argc, uint32_t count) {
+    if (!entry->has_keys) return count;
+    reserve_keys(worker, count + KEYS_ON_STACK);
+    int found =
+        command_keys(entry->row, argv, argc, worker->positions, NULL, worker->key_cap - count);
+    if (found <= 0)
+        return count; // A malformed command has no keys; its handler says what is wrong.
+    if ((uint32_t)found > worker->key_cap - count) {
+        reserve_keys(worker, count + (uint32_t)found);
+        found =
+            command_keys(entry->row, argv, argc, worker->positions, NULL, worker->key_cap - count);
+    }
+    for (int i = 0; i < found; i++) {
+        key_init(&worker->keys[count++], worker->dispatcher->databases, argv[worker->positions[i]]);
+    }
+    return count;
+}
+
+/* The keys of everything that EXEC will run; those of watched keys go behind (`*out_all`). */
+static uint32_t add_transaction_keys(struct dispatch_worker *worker, const struct session *session,
+                                     uint32_t *out_all) {
+    uint32_t count = 0;
+    const struct transaction *transaction = session->transaction;
+    for (uint32_t i = 0; !transaction->is_failed && i < transaction->count; i++) {
+        const struct queued_command *queued = &transaction->commands[i];
+        count = add_keys(worker, queued->entry, queued->argv, queued->argc, count);
+    }
+    *out_all = count;
+    if (session->watches == NULL) return count;
+    const struct slot_watcher *watcher = session->watches->first;
+    for (; watcher != NULL; watcher = watcher->next_in_session) {
+        reserve_keys(worker, *out_all + 1);
+        worker->keys[(*out_all)++] =
+            (struct key){slot_watcher_name(watcher), watcher->order, watcher->slot};
+    }
+    return count;
+}
+
+struct plan {
+    enum command_class class;
+    uint32_t flags;     /* For admission. */
+    uint32_t key_count; /* Of worker->keys: those that redirection looks at. */
+    uint32_t all_count; /* Those whose slots are locked. */
+};
+
+static struct plan plan_command(struct dispatch_worker *worker, struct session *session,
+                                const struct command_entry *entry, const struct bytes *argv,
+                                uint32_t argc) {
+    const struct command *row = entry->row;
+    struct plan plan = {.class = row->class, .flags = row->flags};
+    if (row->classify != NULL) plan.class = row->classify(argv, argc);
+    bool is_exec = session->transaction != NULL && (row->flags & COMMAND_TRANSACTION) != 0 &&
+                   strcmp(row->name, "exec") == 0;
+    if (UNLIKELY(is_exec)) {
+        plan.key_count = add_transaction_keys(worker, session, &plan.all_count);
+        plan.flags |= session->transaction->flags;
+        if (session->transaction->is_exclusive) plan.class = COMMAND_CLASS_EXCLUSIVE;
+        return plan;
+    }
+    plan.key_count = plan.all_count = add_keys(worker, entry, argv, argc, 0);
+    return plan;
+}
+
+/* What is left once locks are held: admission, queueing or running, journal. */
+static enum dispatch_result run_locked(struct dispatch_worker *worker, struct session *session,
+                                       const struct command_entry *entry, const struct bytes *argv,
+                                       uint32_t argc, const struct plan *plan) {
+    const struct command *row = entry->row;
+    struct command_context context;
+    context_init(&context, worker, session, (int64_t)clock_wall_ms());
+    context.command = row;
+    context.argv = argv;
+    context.argc = argc;
+    context.is_exclusive = worker->is_exclusive;
+    if (LIKELY(entry->single_key != 0)) {
+        context.key_argument = entry->single_key;
+        context.first_key = worker->keys[0];
+    }
+    if (UNLIKELY(dispatcher_admission(worker->dispatcher) != 0 ||
+                 session->kind != SESSION_NORMAL)) {
+        uint32_t errors_before = session->reply.error_count;
+        enum admission_verdict verdict =
+            admit(worker, &context, plan->flags, worker->keys, plan->key_count);
+        if (verdict == PUT_ASIDE) return DISPATCH_PAUSED;
+        if (verdict == REFUSED) {
+            count_errors(worker, session, errors_before);
+            worker->command_stats[entry->id].rejected++;
+            if (session->transaction != NULL && strcmp(row->name, "exec") == 0) {
+                transaction_discard(session);
+                transaction_unwatch(context.databases, session, true);
+            } else {
+                transaction_fail(session);
+            }
+            return DISPATCH_DONE;
+        }
+    }
+    if (UNLIKELY(session->transaction != NULL) && (row->flags & COMMAND_TRANSACTION) == 0) {
+        enum command_class class =
+            plan->all_count > LOCK_MAX ? COMMAND_CLASS_EXCLUSIVE : plan->class;
+        transaction_queue(session, entry, class, argv, argc);
+        reply_simple(&session->reply, "QUEUED");
+        return DISPATCH_DONE;
+    }
+    session->command = row;
+    call(worker, &context, entry);
+    commit_unit(worker, session);
+    return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
+}
+
+/* Several keys, EXEC, exclusive commands: the long way to the locks. */
+static enum dispatch_result run_general(struct dispatch_worker *worker, struct session *session,
+                                        const struct command_entry *entry, const struct bytes *argv,
+                                        uint32_t argc) {
+    struct plan plan = plan_command(worker, session, entry, argv, argc);
+    uint16_t slots[LOCK_MAX];
+    uint32_t slot_count = slots_of_keys(worker->keys, plan.all_count, slots);
+    bool is_queueing =
+        session->transaction != NULL && (entry->row->flags & COMMAND_TRANSACTION) == 0;
+    bool is_exclusive =
+        !is_queueing && (plan.class == COMMAND_CLASS_EXCLUSIVE || slot_count > LOCK_MAX);
+    enum dispatch_result result;
+    if (is_exclusive) {
+        bool is_nested = worker->is_exclusive;
+        if (!is_nested) dispatch_exclusive_begin(worker);
+        result = run_locked(worker, session, entry, argv, argc, &plan);
+        if (!is_nested) dispatch_exclusive_end(worker);
+        return result;
+    }
+    if (slot_count <= LOCK_MAX && !worker->is_exclusive) lock_slots(worker, slots, slot_count);
+    result = run_locked(worker, session, entry, argv, argc, &plan);
+    unlock_slots(worker);
+    return result;
+}
+
+/* One key, known class: what nearly every command is. */
+static enum dispatch_result run_single_key(struct dispatch_worker *worker, struct session *session,
+                                           const struct command_entry *entry,
+                                           const struct bytes *argv, uint32_t argc) {
+    struct key *key = reserve_keys(worker, 1);
+    key_init(key, worker->dispatcher->databases, argv[entry->single_key]);
+    if (LIKELY(!worker->is_exclusive)) {
+        while (!lock_slot(worker, key->slot)) {
+        }
+    }
+    const struct plan plan = {COMMAND_CLASS_KEYS, entry->row->flags, 1, 1};
+    enum dispatch_result result = run_locked(worker, session, entry, argv, argc, &plan);
+    unlock_slots(worker);
+    return result;
+}
+
+static enum dispatch_result run_entry(struct dispatch_worker *worker, struct session *session,
+                                      const struct command_entry *entry, const struct bytes *argv,
+                                      uint32_t argc) {
+    const struct command *row = entry->row;
+    if (LIKELY(row->class == COMMAND_CLASS_KEYS && entry->single_key != 0 &&
+               entry->single_key < argc && row->classify == NULL))
+        return run_single_key(worker, session, entry, argv, argc);
+    return run_general(worker, session, entry, argv, argc);
+}
+
+enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
+                                  const struct bytes *argv, uint32_t argc) {
+    const struct command_entry *container = NULL;
+    const struct command_entry *entry =
+        command_table_resolve(worker->dispatcher->modules->commands, argv, argc, &container);
+    uint32_t errors_before = session->reply.error_count;
+    if (UNLIKELY(entry == NULL || !is_well_formed(worker, session, entry, argc))) {
+        if (entry == NULL)
+            reject_unknown(session, argv, argc, container);
+        else
+            worker->command_stats[entry->id].rejected++;
+        transaction_fail(session);
+        count_errors(worker, session, errors_before);
+        worker->stats.commands++;
+        return DISPATCH_DONE;
+    }
+    bool was_asking = session->is_asking;
+    enum dispatch_result result = run_entry(worker, session, entry, argv, argc);
+    if (UNLIKELY(result == DISPATCH_PAUSED)) return result;
+    if (UNLIKELY(was_asking) && session->transaction == NULL) session->is_asking = false;
+    worker->stats.commands++;
+    session->commands_run++;
+    uint64_t now_ns = clock_monotonic_ns();
+    worker->command_stats[entry->id].usec += (now_ns - worker->command_began_ns) / 1000;
+    worker->command_began_ns = now_ns;
+    return result;
+}
+
+void dispatch_batch_begin(struct dispatch_worker *worker) {
+    worker->command_began_ns = clock_monotonic_ns();
+}
+
+uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker) {
+    return worker->command_began_ns / 1000000;
+}
+
+/* -- expiry
+ * ------------------------------------------------------------------------------------------ */
+
+enum { DUE_AT_ONCE = 16, BUCKETS_AT_ONCE = 64 };
+
+/* Deletes what is due in one slot. Returns how many; *out_more when it had to stop early. */
+static uint32_t expire_slot(struct dispatch_worker *worker, struct session *session,
+                            struct keyspace *keyspace, uint16_t slot, bool *out_more) {
+    struct dispatcher *dispatcher = worker->dispatcher;
+    while (!lock_slot(worker, slot)) {
+    }
+    struct command_context context;
+    context_init(&context, worker, session, (int64_t)clock_wall_ms());
+    context.keyspace = keyspace;
+    struct record *due[DUE_AT_ONCE];
+    uint32_t earliest = 0;
+    uint32_t found =
+        table_collect_due(keyspace_table(keyspace, slot), context.now_ms, BUCKETS_AT_ONCE,
+                          &worker->expire_cursor, due, DUE_AT_ONCE, &earliest);
+    for (uint32_t i = 0; i < found; i++) {
+        struct bytes name = record_key(due[i]);
+        struct key key;
+        key_init(&key, dispatcher->databases, name);
+        struct table_entry entry = keyspace_find_entry(keyspace, &key);
+        if (context.is_journaled) {
+            struct bytes effect[2] = {BYTES_LITERAL("DEL"), name};
+            journal_unit_add(&worker->unit, keyspace_database(keyspace), effect, 2);
+        }
+        transaction_touch(dispatcher->databases, keyspace, &key);
+        keyspace_before_change(keyspace, &key, entry.record);
+        keyspace_delete(keyspace, &key, &entry);
+        commit_unit(worker, session); // Each key is a unit of its own.
+    }
+    // A table that shrank under the cursor is looked at again from its beginning.
+    *out_more = worker->expire_cursor != 0 || found == DUE_AT_ONCE;
+    if (worker->expire_cursor == 0 && found < DUE_AT_ONCE)
+        keyspace_set_earliest(keyspace, slot, earliest);
+    if (found > 0) worker->expire_cursor = 0;
+    unlock_slots(worker);
+    worker->stats.expired_keys += found;
+    worker->stats.expired_by_cycle += found;
+    return found;
+}
+
+uint32_t dispatch_expire_some(struct dispatch_worker *worker, uint32_t budget) {
+    struct dispatcher *dispatcher = worker->dispatcher;
+    uint32_t blocking = ADMISSION_REPLICA | PAUSE_BITS | ADMISSION_LOADING;
+    if (atomic_load(&dispatcher->is_expire_off)) return 0;
+    struct session session = {.kind = SESSION_NORMAL};
+    uint32_t now = table_coarse_deadline((int64_t)clock_wall_ms());
+    uint32_t deleted = 0;
+    uint32_t looked_at = 0;
+    unsigned count = databases_count(dispatcher->databases);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned db = (worker->expire_db + i) % count;
+        struct keyspace *keyspace = databases_keyspace_if_any(dispatcher->databases, db);
+        if (keyspace == NULL || keyspace_deadline_count(keyspace) == 0) continue;
+        session.db = db;
+        for (unsigned slot = i == 0 ? worker->expire_slot : 0; slot < SLOT_COUNT; slot++) {
+            if (keyspace_earliest(keyspace, slot) > now) continue;
+            bool has_more = true;
+            while (has_more) {
+                if (turn_should_yield(worker->turn) || deleted >= budget || looked_at++ >= budget ||
+                    (dispatcher_admission(dispatcher) & blocking) != 0) {
+                    worker->expire_db = db;
+                    worker->expire_slot = slot;
+                    return deleted;
+                }
+                deleted += expire_slot(worker, &session, keyspace, (uint16_t)slot, &has_more);
+            }
+        }
+    }
+    worker->expire_db = 0;
+    worker->expire_slot = 0;
+    return deleted;
+}
+
+/* -- statistics
+ * -------------------------------------------------------------------------------------- */
+
+/* The figures are read while their owners go on counting: a sum is at most a moment old. */
+void dispatcher_stats(const struct dispatcher *dispatcher, struct dispatch_stats *out) {
+    *out = (struct dispatch_stats){0};
+    uint64_t *sum = (uint64_t *)out;
+    for (const struct dispatch_worker *worker = dispatcher->workers; worker != NULL;
+         worker = worker->next) {
+        const uint64_t *part = (const uint64_t *)&worker->stats;
+        for (size_t i = 0; i < sizeof(*out) / sizeof(uint64_t); i++)
+            sum[i] += __atomic_load_n(&part[i], __ATOMIC_RELAXED);
+    }
+}
+
+void dispatcher_command_stats(const struct dispatcher *dispatcher, uint32_t command_id,
+                              struct command_stats *out) {
+    *out = (struct command_stats){0};
+    for (const struct dispatch_worker *worker = dispatcher->workers; worker != NULL;
+         worker = worker->next) {
+        out->calls += worker->command_stats[command_id].calls;
+        out->usec += worker->command_stats[command_id].usec;
+        out->rejected += worker->command_stats[command_id].rejected;
+        out->failed += worker->command_stats[command_id].failed;
+    }
+}
+
+void dispatcher_reset_stats(struct dispatcher *dispatcher) {
+    uint32_t count = command_table_id_count(dispatcher->modules->commands);
+    for (struct dispatch_worker *worker = dispatcher->workers; worker != NULL;
+         worker = worker->next) {
+        uint64_t changes = worker->stats.changes;
+        worker->stats = (struct dispatch_stats){.changes = changes};
+        memset(worker->command_stats, 0, count * sizeof(*worker->command_stats));
+        worker->error_code_count = 0;
+    }
+}
+
+void dispatcher_error_stats(struct dispatcher *dispatcher,
+                            void (*visit)(void *arg, const char *code, uint64_t count), void *arg) {
+    struct error_count sums[ERROR_CODE_MAX];
+    uint32_t used = 0;
+    for (struct dispatch_worker *worker = dispatcher->workers; worker != NULL;
+         worker = worker->next) {
+        for (uint32_t i = 0; i < worker->error_code_count; i++) {
+            uint32_t k = 0;
+            while (k < used && strcmp(sums[k].code, worker->error_counts[i].code) != 0)
+                k++;
+            if (k == ERROR_CODE_MAX) continue;
+            if (k == used) sums[used++] = (struct error_count){.count = 0};
+            memcpy(sums[k].code, worker->error_counts[i].code, sizeof(sums[k].code));
+            sums[k].count += worker->error_counts[i].count;
+        }
+    }
+    for (uint32_t i = 0; i < used; i++)
+        visit(arg, sums[i].code, sums[i].count);
+}
