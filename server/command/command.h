@@ -46,6 +46,8 @@ enum {
     COMMAND_TRANSACTION = 1 << 20, /* MULTI, EXEC, DISCARD, WATCH...: never queued. */
     COMMAND_TOUCHES_ARBITRARY_KEYS = 1 << 21,
     COMMAND_SENTINEL_ONLY = 1 << 22,
+    COMMAND_NO_MANDATORY_KEYS = 1 << 23, /* Its count of keys may be 0. */
+    COMMAND_SYSTEM = 1 << 24, /* For servers and tests among themselves; COMMAND DOCS says so. */
 };
 
 /* ACL categories beyond those that follow from the flags (@read, @write, @fast, @slow, @admin,

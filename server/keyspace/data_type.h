@@ -33,6 +33,10 @@ struct data_type_options {
     uint64_t hash_max_listpack_entries;
     uint64_t hash_max_listpack_value;
     uint64_t proto_max_bulk_len; /* Longest string that APPEND or SETRANGE may make. */
+    bool lazy_expire;            /* Free in the background what has expired, */
+    bool lazy_server_del;        /* what another value replaces, */
+    bool lazy_user_del;          /* what DEL deletes, */
+    bool lazy_user_flush;        /* what FLUSHALL and FLUSHDB empty without being told how. */
 };
 
 /* What a loader has at hand. */
@@ -43,7 +47,7 @@ struct data_type_load_context {
 };
 
 /* A digest of 20 bytes that DEBUG DIGEST-VALUE shows, and how elements are mixed into it
- * (see command/digest.h). */
+ * (see keyspace/digest.h). */
 struct digest {
     uint8_t bytes[20];
 };
@@ -84,7 +88,7 @@ struct data_type {
                                  const struct data_type_load_context *context,
                                  struct record **out_record);
 
-    /* Mixes the value into the digest. */
+    /* Adds the value to the digest: its elements alone (keyspace/digest.h). */
     void (*digest)(const struct record *record, struct digest *digest);
 
     /* Writes commands that build the value anew (AOF rewrite without preamble); next to come with

@@ -138,6 +138,14 @@ const struct data_type *databases_type(const struct databases *databases,
     return type;
 }
 
+const struct data_type *databases_type_of(const struct databases *databases, unsigned code) {
+    return code < RECORD_TYPE_COUNT ? databases->types[code] : NULL;
+}
+
+uint64_t databases_seed(const struct databases *databases) {
+    return databases->seed;
+}
+
 static struct keyspace *keyspace_create(struct databases *databases, unsigned db) {
     struct keyspace *keyspace = mem_alloc_zero(sizeof(*keyspace));
     keyspace->databases = databases;

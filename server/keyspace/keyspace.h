@@ -104,6 +104,10 @@ struct databases *databases_create_sibling(const struct databases *databases);
 
 const struct data_type *databases_type(const struct databases *databases,
                                        const struct record *record);
+/* The type with this code (enum record_type), or NULL: not there. */
+const struct data_type *databases_type_of(const struct databases *databases, unsigned code);
+/* What loaders of values hash by (struct data_type_load_context). */
+uint64_t databases_seed(const struct databases *databases);
 
 /* Fills in slot and order. About 5 ns for short keys. */
 void key_init(struct key *key, const struct databases *databases, struct bytes name);
