@@ -199,7 +199,7 @@ static enum head read_line_value(struct reply_reader *reader, struct bytes line,
         if (!is_big_number(line)) return fail(reader, STATUS_BAD_FORMAT, "Bad bignum value");
         break;
     case REPLY_BOOLEAN:
-        if (line.len != 1 || strchr("tTfF", line.data[0]) == NULL) {
+        if (line.len != 1 || memchr("tTfF", line.data[0], 4) == NULL) {
             return fail(reader, STATUS_BAD_FORMAT, "Bad bool value");
         }
         reply->integer = line.data[0] == 't' || line.data[0] == 'T';
