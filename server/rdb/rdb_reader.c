@@ -57,6 +57,7 @@ uint64_t rdb_reader_offset(const struct rdb_reader *reader) {
 
 enum status rdb_reader_fail(struct rdb_reader *reader, enum status status, const char *format,
                             ...) {
+    ASSERT(status != STATUS_OK);
     struct rdb_error *error = &reader->error;
     if (error->status != STATUS_OK) return error->status;
     error->status = status;
@@ -148,7 +149,7 @@ enum status rdb_read_raw(struct rdb_reader *reader, void *out, size_t len) {
     if (reader->error.status != STATUS_OK) return reader->error.status;
     if (is_memory(reader) && len > at_hand(reader)) return fail_short(reader);
     size_t ready = at_hand(reader) < len ? at_hand(reader) : len;
-    memcpy(out, reader->at, ready);
+    if (ready > 0) memcpy(out, reader->at, ready);
     reader->at += ready;
     if (ready == len) return STATUS_OK;
     uint8_t *rest = (uint8_t *)out + ready;
@@ -342,7 +343,7 @@ static enum status read_lzf(struct rdb_reader *reader, struct buffer *spill, str
     bool is_possible = packed_len > 0 && packed_len <= UINT_MAX && len > 0 && len <= UINT_MAX &&
                        len <= packed_len * LZF_RATIO_MAX + LZF_SLACK;
     if (!is_possible) return fail_corrupt(reader, "Invalid LZF compressed string");
-    struct bytes packed;
+    struct bytes packed = {0};
     status = take(reader, packed_len, &reader->packed, &packed);
     if (status != STATUS_OK) return status;
     spill->len = 0;
@@ -393,7 +394,7 @@ enum status rdb_read_view(struct rdb_reader *reader, struct bytes *out) {
 }
 
 enum status rdb_read_string(struct rdb_reader *reader, struct buffer *out) {
-    struct bytes view;
+    struct bytes view = {0};
     enum status status = read_string(reader, out, &view);
     if (status != STATUS_OK || view.data == out->data) return status;
     out->len = 0;
@@ -404,13 +405,13 @@ enum status rdb_read_string(struct rdb_reader *reader, struct buffer *out) {
 
 enum status rdb_read_block(struct rdb_reader *reader, uint8_t **out, size_t *out_len) {
     struct buffer block = {0};
-    struct bytes view;
+    struct bytes view = {0};
     enum status status = read_string(reader, &block, &view);
     if (status != STATUS_OK) goto fail;
     if (view.data != block.data || block.data == NULL) {
         status = set_cap(reader, &block, view.len > 0 ? view.len : 1);
         if (status != STATUS_OK) goto fail;
-        memcpy(block.data, view.data, view.len);
+        buffer_append_bytes(&block, view);
     }
     *out = block.data;
     *out_len = view.len;

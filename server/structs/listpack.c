@@ -86,6 +86,9 @@ static inline size_t backlen_size(size_t len) {
 }
 
 static inline size_t entry_size(const uint8_t *at) {
+    uint8_t first = at[0];
+    if (first < 0x80) return 2; // The two commonest kinds have a backlen of one byte.
+    if (first < 0xc0) return 2 + (size_t)(first & 0x3f);
     size_t len = body_len(at);
     return len + backlen_size(len);
 }
@@ -436,8 +439,12 @@ void listpack_shrink(uint8_t **block) {
 static size_t check_entry(const uint8_t *at, const uint8_t *end) {
     size_t left = (size_t)(end - at);
     uint8_t first = at[0];
+    if (first < 0xc0) { // The two commonest kinds have a backlen of one byte.
+        size_t short_len = first < 0x80 ? 1 : 1 + (size_t)(first & 0x3f);
+        return short_len < left && at[short_len] == short_len ? short_len + 1 : 0;
+    }
     if (first > INT_64) return 0;
-    size_t size_field = first == STRING_32 ? 5 : first >= 0xe0 && first < 0xf0 ? 2 : 1;
+    size_t size_field = first == STRING_32 ? 5 : first < 0xf0 ? 2 : 1;
     if (size_field > left) return 0;
     size_t len = body_len(at);
     size_t size = len + backlen_size(len);
