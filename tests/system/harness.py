@@ -114,6 +114,7 @@ class Node:
     def __init__(self, folder, port, binary, options, name):
         self.folder, self.port, self.binary, self.name = folder, port, binary, name
         self.options = dict(options)
+        self.by_arguments = False
         self.process = None
         self.paused = False
         os.makedirs(folder, exist_ok=True)
@@ -129,6 +130,10 @@ class Node:
         with open(self.conf_path, 'w') as conf:
             conf.writelines(lines)
 
+    def arguments(self):
+        """The options as words of a command line: there is no configuration file then."""
+        return [word for name, value in self.options.items() for word in ('--' + name, str(value).strip('"'))]
+
     def spawn(self, *arguments, **popen):
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(
@@ -139,7 +144,7 @@ class Node:
 
     def start(self, timeout=15.0):
         assert not self.is_running(), '%s runs already' % self.name
-        self.spawn(self.conf_path)
+        self.spawn(*(self.arguments() if self.by_arguments else [self.conf_path]))
         self.wait_ready(timeout)
         return self
 
@@ -330,7 +335,8 @@ class Lab:
         self.nodes = []
         self.folder = tempfile.mkdtemp(prefix='dunlin-%s-' % re.sub(r'\W+', '-', name)[:40])
 
-    def node(self, options=None, *, workers=None, binary=None, start=True, port=None, name=None, folder=None):
+    def node(self, options=None, *, workers=None, binary=None, start=True, port=None, name=None, folder=None,
+             by_arguments=False):
         """A Dunlin node. `workers` sets worker-threads, which a stand-in does not know."""
         binary = binary or DUNLIN_SERVER
         port = port or self.ports.take()
@@ -341,6 +347,7 @@ class Lab:
             lines['worker-threads'] = workers
         lines.update(options or {})
         node = Node(folder, port, binary, lines, name)
+        node.by_arguments = by_arguments
         self.nodes.append(node)
         return node.start() if start else node
 

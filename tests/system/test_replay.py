@@ -1,0 +1,60 @@
+"""Recorded replies of redis-server 7.0.15, replayed against the server: no difference in what it has."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from compat_corpus import server_commands, write_corpus
+
+FAMILIES = ['string', 'hash', 'generic', 'expire', 'scan', 'connection', 'protocol', 'transactions', 'server']
+
+
+def replay(shared, port, corpus, *more):
+    done = subprocess.run([sys.executable, os.path.join(shared, 'compat', 'replay.py'), '--port', str(port),
+                           '--corpus', corpus, '--json', *more], capture_output=True, text=True, timeout=280)
+    assert done.returncode in (0, 1), done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def brief(difference):
+    return '%(family)s/%(case)s #%(step)s RESP%(resp)s: %(cmd)s\n    expected (%(match)s) %(expected)s\n    got %(got)s' % {
+        **difference, 'expected': str(difference['expected'])[:300], 'got': str(difference['got'])[:300]}
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_recorded_replies_are_given(lab, shared, workers, family, tmp_path):
+    node = lab.node(workers=workers, by_arguments=True)
+    corpus = str(tmp_path / 'corpus')
+    kept, left_out = write_corpus(shared, node, [family], corpus)
+    print('%s: %d cases, %d left out' % (family, kept, len(left_out)))
+    for _, case, reason in left_out:
+        print('  left out %s: %s' % (case, reason))
+    assert kept > 0, 'no case of this family can be asked'
+    report = replay(shared, node.port, corpus, '--family', family)
+    assert report['total']['steps_passed'] > 0
+    assert node.is_running()
+    shown = report['differences'][:20]
+    assert not report['differences'] and not report['total']['cases_failed'], \
+        '%d differences\n%s' % (len(report['differences']), '\n'.join(brief(d) for d in shown))
+
+
+@pytest.mark.parametrize('seed', [1, 2])
+def test_random_sequences_get_the_replies_of_redis(lab, shared, workers, seed):
+    """Strings, hashes and keys, also inside transactions: the same sequences to both, reply by reply."""
+    node, oracle = lab.node(workers=workers), lab.redis({'enable-debug-command': 'no'})
+    have = sorted(name for name in server_commands(node) if '|' not in name)
+    done = subprocess.run(
+        [sys.executable, os.path.join(shared, 'compat', 'replay.py'), '--port', str(node.port), '--oracle-port',
+         str(oracle.port), '--fuzz', '8', '--seed', str(seed), '--groups', 'string,hash,generic', '--skip-unknown',
+         *([] if 'eval' in have else ['--no-scripts'])],
+        capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_nothing_is_left_out_of_a_complete_server(lab, shared, tmp_path):
+    """The choice itself: against the recorded server it keeps every case."""
+    node = lab.redis()
+    kept, left_out = write_corpus(shared, node, FAMILIES, str(tmp_path / 'corpus'))
+    assert kept > 300 and left_out == []
