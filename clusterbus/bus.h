@@ -465,6 +465,15 @@ struct bus_status {
 void bus_status_view(const struct bus *bus, struct bus_status *out);
 bool bus_is_ok(const struct bus *bus);
 
+/* The few of these that are worth asking for after each step. O(1). */
+struct bus_epochs {
+    uint64_t current;
+    uint64_t mine; /* My own config epoch, also on a replica. */
+    uint64_t last_vote;
+    bool is_primary;
+};
+struct bus_epochs bus_epochs_view(const struct bus *bus);
+
 /* Reports about a node that count (CLUSTER COUNT-FAILURE-REPORTS). False when it is unknown. */
 bool bus_failure_report_count(const struct bus *bus, struct bytes id, struct bus_now now,
                               uint32_t *out_count);
