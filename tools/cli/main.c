@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/base/mem.h"
+#include "tools/cli/hint_test.h"
 #include "tools/cli/options.h"
 #include "tools/cli/run.h"
 #include "tools/cli/usage.h"
@@ -95,11 +96,12 @@ static int run(struct cli_options *options) {
                         "interface may not be safe.\n");
     }
     if (options->asks_password && !ask_password(options)) return 1;
+    if (options->hint_test != NULL) return hint_test_line(options);
+    if (options->hint_test_file != NULL) return hint_test_file(options);
     if (options->is_cluster_command) return run_cluster(options, is_terminal);
     if (options->words.count > 0) return run_one_shot(options, is_terminal);
-    fprintf(stderr, "%s: give a command; this version has no interactive mode yet.\n",
-            options->profile->tool);
-    return 1;
+    if (isatty(STDIN_FILENO)) return run_interactive(options);
+    return run_lines(options, is_terminal);
 }
 
 int main(int argc, char **argv) {

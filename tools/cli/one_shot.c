@@ -8,7 +8,7 @@
 
 #define READ_CHUNK (64u * 1024u)
 
-void run_read_stdin(struct buffer *out) {
+static void read_stdin(struct buffer *out) {
     for (;;) {
         uint8_t *room = buffer_reserve(out, READ_CHUNK);
         ssize_t n = read(STDIN_FILENO, room, READ_CHUNK);
@@ -30,7 +30,7 @@ static bool add_stdin(const struct cli_options *options, struct word_list *words
         }
     }
     struct buffer input = {0};
-    run_read_stdin(&input);
+    read_stdin(&input);
     word_list_append(words, buffer_view(&input));
     buffer_deinit(&input);
     struct bytes last = words->items[words->count - 1];
@@ -57,7 +57,7 @@ static bool copy_words(const struct cli_options *options, struct word_list *word
     return !uses_stdin || add_stdin(options, words);
 }
 
-static void pause_between(double seconds) {
+void run_pause(double seconds) {
     struct timespec wait = {.tv_sec = (time_t)seconds};
     wait.tv_nsec = (long)((seconds - (double)wait.tv_sec) * 1e9);
     while (nanosleep(&wait, &wait) < 0 && errno == EINTR)
@@ -73,7 +73,7 @@ static int repeat(const struct cli_options *options, struct session *session,
         enum session_result result = session_run(session, words->count, words->items);
         if (result == SESSION_LOST) return 1;
         if (result == SESSION_ERROR_REPLY && options->errors_fail > 0) return 1;
-        if (options->interval_seconds > 0) pause_between(options->interval_seconds);
+        if (options->interval_seconds > 0) run_pause(options->interval_seconds);
     }
     return has_failed ? 1 : 0;
 }

@@ -15,6 +15,5 @@ MUST_USE int run_lines(const struct cli_options *options, bool is_terminal);
 /* A conversation at the terminal. Returns the exit status. */
 MUST_USE int run_interactive(const struct cli_options *options);
 
-/* Reads all of standard input. */
-struct buffer;
-void run_read_stdin(struct buffer *out);
+/* Sleeps, whatever signals come. */
+void run_pause(double seconds);

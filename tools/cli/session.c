@@ -14,6 +14,7 @@ struct session {
     char *host;
     int port;
     bool auth_failed;
+    bool was_interrupted;
     struct session_state state;
 };
 
@@ -78,6 +79,18 @@ void session_disconnect(struct session *session) {
     session->state.channel_count = 0;
     session->state.pattern_count = 0;
     session->state.shard_channel_count = 0;
+}
+
+void session_interrupt(struct session *session) {
+    session_disconnect(session);
+    session->was_interrupted = true;
+    printf("\nClosing current connection. Ready to reconnect to %s server... \n",
+           session->settings.options->profile->server);
+    fflush(stdout);
+}
+
+bool session_was_interrupted(const struct session *session) {
+    return session->was_interrupted;
 }
 
 /* ---- connecting ---- */
@@ -148,6 +161,7 @@ static void set_up_name(struct session *session) {
 bool session_connect(struct session *session) {
     const struct cli_options *options = session->settings.options;
     session_disconnect(session);
+    session->was_interrupted = false;
     struct client_target target = {
         .host = session->host,
         .port = (uint16_t)session->port,
@@ -191,7 +205,12 @@ static bool send_command(struct session *session, size_t argc, const struct byte
 /* Waits for the next reply or push; NULL when the connection is lost, which has been told. */
 static struct reply *read_any(struct session *session) {
     struct reply *reply = NULL;
-    if (client_read(session->client, &reply) == STATUS_OK) return reply;
+    enum status status = client_read(session->client, &reply);
+    if (status == STATUS_OK) return reply;
+    if (status == STATUS_AGAIN) {
+        session_interrupt(session);
+        return NULL;
+    }
     fprintf(stderr, "Error: %s\n", client_error(session->client));
     session_disconnect(session);
     return NULL;

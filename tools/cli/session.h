@@ -39,7 +39,7 @@ void session_destroy(struct session *session); /* NULL is fine. */
 
 /* Connects and sets up user, database and protocol. False when there is no connection; standard
  * error has the reason. A refused AUTH or SELECT is told there too, and the session goes on. */
-MUST_USE bool session_connect(struct session *session);
+bool session_connect(struct session *session);
 
 bool session_is_connected(const struct session *session);
 bool session_auth_failed(const struct session *session);
@@ -49,6 +49,12 @@ void session_set_address(struct session *session, const char *host, int port);
 
 /* Closes the connection; transaction, subscription and queued SELECT are forgotten. */
 void session_disconnect(struct session *session);
+
+/* Closes the connection because the user wants out (Ctrl-C), and says so. */
+void session_interrupt(struct session *session);
+
+/* True from an interrupt, also one in the middle of session_run, until the next session_connect. */
+bool session_was_interrupted(const struct session *session);
 
 /* Sends a command and shows what comes back. Follows redirects if the options say so. MONITOR, and
  * subscriptions unless the caller waits itself, only return when the connection ends. */

@@ -236,7 +236,7 @@ enum status client_read(struct client *client, struct reply **out_reply) {
         enum status status = next_reply(client, out_reply);
         if (status != STATUS_AGAIN) return status;
         status = wait_ready(client->fd, POLLIN, client->io_timeout_ms);
-        if (status == STATUS_AGAIN) return fail(client, STATUS_CLOSED, "Interrupted");
+        if (status == STATUS_AGAIN) return fail(client, STATUS_AGAIN, "Interrupted");
         if (status == STATUS_TIMEOUT) return fail(client, status, "No reply within the time limit");
         if (status != STATUS_OK) return fail_errno(client);
         status = receive(client);

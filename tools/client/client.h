@@ -59,9 +59,9 @@ MUST_USE enum status client_send_raw(struct client *client, struct bytes bytes);
 
 /* Waits for the next reply or push message; the caller destroys it.
  *
- * Returns STATUS_OK, STATUS_CLOSED when the server went away, STATUS_TIMEOUT, STATUS_IO_ERROR, or
- *         the reader's status for bytes that are not RESP. After any but OK the client is
- *         disconnected.
+ * Returns STATUS_OK, STATUS_CLOSED when the server went away, STATUS_TIMEOUT, STATUS_IO_ERROR,
+ *         STATUS_AGAIN when a signal ended the wait, or the reader's status for bytes that are not
+ * RESP. After any but OK the client is disconnected.
  */
 MUST_USE enum status client_read(struct client *client, struct reply **out_reply);
 
