@@ -189,6 +189,14 @@ void context_changed(struct command_context *context, const struct key *key, uns
         transaction_touch(context->databases, context->keyspace, key);
 }
 
+void context_event(struct command_context *context, const struct key *key, unsigned event_class,
+                   const char *event) {
+    (void)context; // As in context_changed: published once there are subscribers.
+    (void)key;
+    (void)event_class;
+    (void)event;
+}
+
 /* -- propagation --------------------------------------------------------------------------------
  */
 

@@ -168,6 +168,11 @@ enum {
 void context_changed(struct command_context *context, const struct key *key, unsigned event_class,
                      const char *event);
 
+/* One more keyspace event of a key whose change was told by context_changed (SET with a time is
+ * "set" and "expire"). Counts nothing. */
+void context_event(struct command_context *context, const struct key *key, unsigned event_class,
+                   const char *event);
+
 /* -- propagation --------------------------------------------------------------------------------
  */
 

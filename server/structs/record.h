@@ -102,6 +102,12 @@ static inline size_t record_payload_len(const struct record *record) {
     return (size_t)(record->header >> RECORD_PAYLOAD_LEN_SHIFT);
 }
 
+/* For a payload that changes in place: the caller has looked that the allocation has room. */
+static inline void record_set_payload_len(struct record *record, size_t len) {
+    record->header = (record->header & (((uint64_t)1 << RECORD_PAYLOAD_LEN_SHIFT) - 1)) |
+                     ((uint64_t)len << RECORD_PAYLOAD_LEN_SHIFT);
+}
+
 static inline uint8_t *record_payload(const struct record *record) {
     return (uint8_t *)record + record_key_offset(record) + record_key_len(record);
 }
