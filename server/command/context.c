@@ -60,7 +60,9 @@ static void delete_expired(struct command_context *context, const struct key *ke
                            struct table_entry *entry) {
     // The name may lie in the record that goes away.
     if (context->is_journaled) {
-        struct bytes effect[2] = {BYTES_LITERAL("DEL"), key->name};
+        struct bytes effect[2] = {
+            context->types->lazy_expire ? BYTES_LITERAL("UNLINK") : BYTES_LITERAL("DEL"),
+            key->name};
         journal_unit_add(context->unit, keyspace_database(context->keyspace), effect, 2);
     }
     transaction_touch(context->databases, context->keyspace, key);

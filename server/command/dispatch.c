@@ -633,7 +633,8 @@ static uint32_t expire_slot(struct dispatch_worker *worker, struct session *sess
         key_init(&key, dispatcher->databases, name);
         struct table_entry entry = keyspace_find_entry(keyspace, &key);
         if (context.is_journaled) {
-            struct bytes effect[2] = {BYTES_LITERAL("DEL"), name};
+            struct bytes effect[2] = {
+                context.types->lazy_expire ? BYTES_LITERAL("UNLINK") : BYTES_LITERAL("DEL"), name};
             journal_unit_add(&worker->unit, keyspace_database(keyspace), effect, 2);
         }
         transaction_touch(dispatcher->databases, keyspace, &key);

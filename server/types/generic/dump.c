@@ -159,9 +159,10 @@ void generic_restore(struct command_context *context) {
         return;
     }
     if (deadline_ms != 0) record = record_with_deadline(record, true, deadline_ms);
-    uint64_t idle = options.idle_seconds > 0 ? (uint64_t)options.idle_seconds : 0;
-    record_set_access(record, access_clock_idle(context->now_ms, idle));
     context_insert_take(context, &key, record);
+    if (options.idle_seconds > 0)
+        record_set_access(record,
+                          access_clock_idle(context->now_ms, (uint64_t)options.idle_seconds));
     context_changed(context, &key, EVENT_GENERIC, "restore");
     if (is_relative) propagate_restore(context, deadline_ms);
     reply_ok(context->reply);

@@ -57,14 +57,15 @@ bool generic_database(struct command_context *context, uint32_t argument, unsign
 static inline bool generic_is_hidden(const struct command_context *context,
                                      const struct record *record) {
     int64_t deadline_ms = record_deadline_ms(record);
-    return deadline_ms != 0 && context->now_ms > deadline_ms && !context->is_from_primary;
+    return deadline_ms != 0 && context->now_ms >= deadline_ms && !context->is_from_primary;
 }
 
-/* Deletes the key at `entry`, in the background where an option asks for that. */
+/* Deletes the key at `entry`. A big value is freed in the background when `is_lazy`, else before
+ * the command is answered, so that the memory is there again by then. */
 static inline void generic_delete(struct command_context *context, const struct key *key,
                                   struct table_entry *entry, bool is_lazy) {
     if (is_lazy)
         context_unlink(context, key, entry);
     else
-        context_delete(context, key, entry);
+        keyspace_destroy_record(context->databases, context_detach(context, key, entry), false);
 }

@@ -723,7 +723,7 @@ const struct command generic_commands[] = {
 #define LAZY_FREE(option_name, member, text)                                                       \
     {                                                                                              \
         .name = (option_name), .field = OPTION_BOOL(struct data_type_options, member),             \
-        .live = true, .doc = (text)                                                                \
+        .range = {.initial = 1}, .live = true, .doc = (text)                                       \
     }
 
 const struct option lazy_free_options[] = {

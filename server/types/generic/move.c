@@ -2,7 +2,6 @@
 #include <limits.h>
 
 #include "server/base/check.h"
-#include "server/keyspace/access.h"
 #include "server/types/generic/generic_internal.h"
 
 #define SAME_OBJECT_ERROR "ERR source and destination objects are the same"
@@ -91,7 +90,6 @@ static struct record *copy_record(struct command_context *context, const struct 
     const struct data_type *type = databases_type(context->databases, record);
     int64_t deadline_ms = record_deadline_ms(record);
     struct record *copy = type->copy(record, name);
-    record_set_access(copy, access_clock(context->now_ms));
     return deadline_ms ? record_with_deadline(copy, true, deadline_ms) : copy;
 }
 
