@@ -16,12 +16,18 @@ static int hex_digit(uint8_t c) {
 
 static uint8_t unescape(uint8_t c) {
     switch (c) {
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'b': return '\b';
-    case 'a': return '\a';
-    default: return c;
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'b':
+        return '\b';
+    case 'a':
+        return '\a';
+    default:
+        return c;
     }
 }
 
@@ -103,7 +109,8 @@ enum status words_split(struct words *words, struct bytes line, size_t max_count
     struct splitter s = {.next = line.data, .end = line.data + len, .out = words->storage.data};
     enum status status = STATUS_OK;
     for (;;) {
-        while (s.next < s.end && is_blank(*s.next)) s.next++;
+        while (s.next < s.end && is_blank(*s.next))
+            s.next++;
         if (s.next == s.end) break;
         const uint8_t *start = s.out;
         status = STATUS_TOO_BIG;
@@ -134,12 +141,24 @@ void words_append_quoted(struct buffer *out, struct bytes word) {
         uint8_t c = word.data[i];
         switch (c) {
         case '\\':
-        case '"': buffer_append_format(out, "\\%c", c); break;
-        case '\n': buffer_append_text(out, "\\n"); break;
-        case '\r': buffer_append_text(out, "\\r"); break;
-        case '\t': buffer_append_text(out, "\\t"); break;
-        case '\a': buffer_append_text(out, "\\a"); break;
-        case '\b': buffer_append_text(out, "\\b"); break;
+        case '"':
+            buffer_append_format(out, "\\%c", c);
+            break;
+        case '\n':
+            buffer_append_text(out, "\\n");
+            break;
+        case '\r':
+            buffer_append_text(out, "\\r");
+            break;
+        case '\t':
+            buffer_append_text(out, "\\t");
+            break;
+        case '\a':
+            buffer_append_text(out, "\\a");
+            break;
+        case '\b':
+            buffer_append_text(out, "\\b");
+            break;
         default:
             if (c >= 0x20 && c < 0x7f) {
                 buffer_append_u8(out, c);

@@ -1,8 +1,7 @@
-#include "server/base/words.h"
-
 #include <criterion/criterion.h>
 
 #include "server/base/compiler.h"
+#include "server/base/words.h"
 
 /* Joins the words with '|'; "!" for a failure. */
 static void split_to_text(const char *line, struct buffer *out) {
@@ -50,10 +49,11 @@ Test(words, are_cut_as_users_know_it) {
 
 Test(words, read_back_what_was_quoted) {
     uint8_t all[256];
-    for (size_t i = 0; i < sizeof(all); i++) all[i] = (uint8_t)i;
+    for (size_t i = 0; i < sizeof(all); i++)
+        all[i] = (uint8_t)i;
     const struct bytes samples[] = {
-        bytes_of(all, sizeof(all)), BYTES_LITERAL(""),        BYTES_LITERAL("plain"),
-        BYTES_LITERAL("two words"), BYTES_LITERAL("it's"),    BYTES_LITERAL("back\\slash"),
+        bytes_of(all, sizeof(all)), BYTES_LITERAL(""),         BYTES_LITERAL("plain"),
+        BYTES_LITERAL("two words"), BYTES_LITERAL("it's"),     BYTES_LITERAL("back\\slash"),
         BYTES_LITERAL("#comment"),  BYTES_LITERAL("\xc3\xa4"),
     };
     struct words words = {0};

@@ -133,7 +133,5 @@ struct option {
     bool multi_word; /* Takes several words; CONFIG SET and a single word are cut at spaces. */
     bool file_only;  /* A directive and no value (user, sentinel): CONFIG GET and SET do not know
                         it. Special, several lines. */
-    bool keep_empty; /* Of strings: CONFIG REWRITE writes an empty value rather than dropping the
-                        line. */
     bool secret;     /* Its value is not shown in error reports and logs. */
 };
