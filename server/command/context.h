@@ -33,6 +33,8 @@ struct replication;
 struct cluster;
 struct snapshotter;
 struct observer;
+struct admin;
+struct lifecycle;
 
 /* The modules above this floor, for their own handlers: wired by main, opaque to everybody else. */
 struct command_modules {
@@ -46,6 +48,7 @@ struct command_modules {
     struct cluster *cluster; /* NULL outside cluster mode. */
     struct observer *observer;
     struct admin *admin;
+    struct lifecycle *lifecycle;
 };
 
 struct command_context {

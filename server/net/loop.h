@@ -36,6 +36,9 @@ struct turn *loop_turn(struct loop *loop);
  * at loop_destroy are dropped. */
 void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
 
+/* Runs what others have posted so far, without waiting for the next wake-up. */
+void loop_run_posted(struct loop *loop);
+
 /* Runs fn(arg) at each end of a turn, before the loop sleeps: where output is written. */
 void loop_before_sleep(struct loop *loop, void (*fn)(void *arg), void *arg);
 

@@ -13,6 +13,14 @@
 
 struct network;
 
+/* What a client may leave unread: at most hard_bytes, and no more than soft_bytes for soft_seconds.
+ */
+struct output_limit {
+    uint64_t hard_bytes;
+    uint64_t soft_bytes;
+    uint64_t soft_seconds;
+};
+
 /* Options of this module, registered by main. */
 struct network_options {
     uint64_t worker_threads;
@@ -27,11 +35,7 @@ struct network_options {
     uint64_t keepalive_s;
     bool protected_mode;
     uint64_t query_buffer_limit;
-    struct {
-        uint64_t hard_bytes;
-        uint64_t soft_bytes;
-        uint64_t soft_seconds;
-    } output_limits[3]; /* normal, replica, pubsub */
+    struct output_limit output_limits[3]; /* normal, replica, pubsub */
 };
 extern const struct option network_option_rows[];
 extern const uint32_t network_option_count;

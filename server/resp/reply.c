@@ -112,11 +112,13 @@ void reply_bulk_format(struct reply *reply, const char *format, ...) {
 }
 
 void reply_null(struct reply *reply) {
-    append_literal(reply, reply_is_resp3(reply) ? BYTES_LITERAL("_\r\n") : BYTES_LITERAL("$-1\r\n"));
+    append_literal(reply,
+                   reply_is_resp3(reply) ? BYTES_LITERAL("_\r\n") : BYTES_LITERAL("$-1\r\n"));
 }
 
 void reply_null_array(struct reply *reply) {
-    append_literal(reply, reply_is_resp3(reply) ? BYTES_LITERAL("_\r\n") : BYTES_LITERAL("*-1\r\n"));
+    append_literal(reply,
+                   reply_is_resp3(reply) ? BYTES_LITERAL("_\r\n") : BYTES_LITERAL("*-1\r\n"));
 }
 
 void reply_bool(struct reply *reply, bool value) {

@@ -20,7 +20,7 @@ struct request {
     uint32_t argc;
     uint32_t cap;
     struct words words; /* Of an inline command, unquoted. */
-    const char *error;     /* After REQUEST_INVALID: the text behind "-ERR Protocol error: ". */
+    const char *error;  /* After REQUEST_INVALID: the text behind "-ERR Protocol error: ". */
     char error_text[64];
 };
 

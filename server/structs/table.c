@@ -25,8 +25,8 @@ struct table_bucket {
 _Static_assert(sizeof(struct table_bucket) == CACHE_LINE, "a bucket is a cache line");
 _Static_assert(sizeof(struct table) == 32, "an empty table takes 32 bytes");
 
-/* A resize under way: records whose order lies before `place` are in the table's buckets, the others
- * still in the old ones. */
+/* A resize under way: records whose order lies before `place` are in the table's buckets, the
+ * others still in the old ones. */
 struct table_growth {
     struct table_bucket *buckets;
     uint32_t *bounds;
@@ -43,7 +43,8 @@ uint32_t table_coarse_deadline(int64_t deadline_ms) {
     return steps >= (int64_t)TABLE_NO_DEADLINE ? TABLE_NO_DEADLINE - 1 : (uint32_t)steps;
 }
 
-/* -- buckets ------------------------------------------------------------------------------------ */
+/* -- buckets ------------------------------------------------------------------------------------
+ */
 
 static inline uint8_t tag_of(uint64_t order) {
     uint8_t tag = (uint8_t)(order >> 16);
@@ -154,7 +155,8 @@ static void prune_chain(struct table_bucket *head) {
     }
 }
 
-/* -- look-up ------------------------------------------------------------------------------------ */
+/* -- look-up ------------------------------------------------------------------------------------
+ */
 
 static inline bool lies_in_old(const struct table *table, uint64_t order) {
     return UNLIKELY(table->growth != NULL) && order >= table->growth->place;
@@ -204,7 +206,8 @@ void table_prefetch(const struct table *table, uint64_t order) {
     __builtin_prefetch(&table->buckets[bucket_index(order, table->bucket_count)]);
 }
 
-/* -- deadlines ---------------------------------------------------------------------------------- */
+/* -- deadlines ----------------------------------------------------------------------------------
+ */
 
 static uint32_t *bounds_create(uint32_t count) {
     uint32_t *bounds = mem_alloc(count * sizeof(*bounds));
@@ -217,7 +220,8 @@ static void lower_bound_to(uint32_t **bounds, uint32_t count, uint32_t index, ui
     if (bound < (*bounds)[index]) (*bounds)[index] = bound;
 }
 
-void table_note_deadline(struct table *table, const struct table_entry *entry, int64_t deadline_ms) {
+void table_note_deadline(struct table *table, const struct table_entry *entry,
+                         int64_t deadline_ms) {
     uint32_t bound = table_coarse_deadline(deadline_ms);
     if (entry->is_in_old) {
         struct table_growth *growth = table->growth;
@@ -227,7 +231,8 @@ void table_note_deadline(struct table *table, const struct table_entry *entry, i
     }
 }
 
-/* -- resizing ----------------------------------------------------------------------------------- */
+/* -- resizing -----------------------------------------------------------------------------------
+ */
 
 /* The bucket counts are the allocator's size classes, so that no byte of one is wasted: four steps
  * between powers of two. */
@@ -297,7 +302,8 @@ static void resize(struct table *table, uint32_t bucket_count, const struct tabl
     table_grow_step(table, RESIZE_AT_ONCE, hasher);
 }
 
-/* -- changes ------------------------------------------------------------------------------------ */
+/* -- changes ------------------------------------------------------------------------------------
+ */
 
 void table_deinit(struct table *table) {
     if (table->growth != NULL) {
@@ -319,7 +325,8 @@ void table_insert_take(struct table *table, struct record *record, uint64_t orde
         table_grow_step(table, MOVES_PER_CHANGE, hasher);
     }
     table->count++;
-    // 6.5 of 9 entries: one bucket in ten has a chain then, and a key costs 10 to 12 bytes of table.
+    // 6.5 of 9 entries: one bucket in ten has a chain then, and a key costs 10 to 12 bytes of
+    // table.
     if (UNLIKELY(table->count > (uint64_t)table->bucket_count * 13 / 2) && table->growth == NULL)
         resize(table, step_up(table->bucket_count), hasher);
     struct table_entry entry = {0};
@@ -357,12 +364,13 @@ struct record *table_detach(struct table *table, struct table_entry *entry,
     return record;
 }
 
-/* -- walking ------------------------------------------------------------------------------------ */
+/* -- walking ------------------------------------------------------------------------------------
+ */
 
 struct segment {
     const struct table_bucket *bucket;
-    uint64_t end;      /* The first place behind it; 0: the end of the table. */
-    bool is_whole;     /* It covers all that its bucket holds. */
+    uint64_t end;  /* The first place behind it; 0: the end of the table. */
+    bool is_whole; /* It covers all that its bucket holds. */
 };
 
 /* The part of one bucket that begins at `from` and ends at `to` at the latest. */
@@ -374,7 +382,8 @@ static struct segment segment_at(const struct table *table, uint64_t from, uint6
     uint32_t count = is_old ? table->growth->bucket_count : table->bucket_count;
     segment.end = bucket_place(index + 1, count);
     segment.is_whole = bucket_place(index, count) == from;
-    if (!is_old && table->growth != NULL && (segment.end == 0 || segment.end > table->growth->place))
+    if (!is_old && table->growth != NULL &&
+        (segment.end == 0 || segment.end > table->growth->place))
         segment.end = table->growth->place; // Behind it everything is still in the old buckets.
     if (to != 0 && (segment.end == 0 || segment.end > to)) {
         segment.end = to;
@@ -444,7 +453,8 @@ struct record *table_random(const struct table *table, struct rng *rng) {
     }
 }
 
-/* -- expiry ------------------------------------------------------------------------------------- */
+/* -- expiry -------------------------------------------------------------------------------------
+ */
 
 /* Looks at one bucket whose bound is due. Returns false when `out` is full before its end. */
 static bool collect_bucket(const struct table_bucket *bucket, int64_t now_ms, uint32_t *bound,

@@ -1,5 +1,6 @@
-#include <criterion/criterion.h>
 #include <stdio.h>
+
+#include <criterion/criterion.h>
 
 #include "server/base/mem.h"
 #include "server/structs/table.h"

@@ -1,0 +1,257 @@
+#include "server/lifecycle/lifecycle.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/net/network.h"
+
+enum save_wish { SAVE_AS_CONFIGURED, SAVE_YES, SAVE_NO };
+
+struct lifecycle {
+    struct lifecycle_options *options;
+    struct loop *node_loop;
+    struct command_modules *modules;
+    struct lifecycle_hooks hooks;
+    bool is_pending; /* Waiting for replicas. The fields below belong to it. */
+    bool is_forced;
+    enum save_wish save;
+    uint64_t deadline_ms;
+    uint64_t session_id; /* Who asked; 0 for a signal. */
+};
+
+/* What a signal handler may touch: see lifecycle_catch_signals. */
+static volatile sig_atomic_t signals_seen;
+
+static void on_signal(int number) {
+    (void)number;
+    if (signals_seen++ > 0) _exit(1); // Asked twice: whoever asks is in a hurry.
+}
+
+void lifecycle_catch_signals(struct lifecycle *lifecycle) {
+    (void)lifecycle;
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+}
+
+struct lifecycle *lifecycle_create(struct lifecycle_options *options, struct loop *node_loop,
+                                   struct command_modules *modules) {
+    struct lifecycle *lifecycle = mem_alloc_zero(sizeof(*lifecycle));
+    lifecycle->options = options;
+    lifecycle->node_loop = node_loop;
+    lifecycle->modules = modules;
+    return lifecycle;
+}
+
+void lifecycle_destroy(struct lifecycle *lifecycle) {
+    mem_free(lifecycle);
+}
+
+void lifecycle_set_hooks(struct lifecycle *lifecycle, const struct lifecycle_hooks *hooks) {
+    lifecycle->hooks = *hooks;
+}
+
+/* -- carrying it out
+ * ---------------------------------------------------------------------------------- */
+
+/* Saves if that is wanted. Everything parked. False: the process must go on. */
+static bool save_if_wanted(struct lifecycle *lifecycle) {
+    bool wants = lifecycle->save == SAVE_YES ||
+                 (lifecycle->save == SAVE_AS_CONFIGURED && lifecycle->hooks.wants_save != NULL &&
+                  lifecycle->hooks.wants_save(lifecycle->hooks.state));
+    if (!wants) return true;
+    log_notice("Saving the final RDB snapshot before exiting.");
+    if (lifecycle->hooks.save(lifecycle->hooks.state)) return true;
+    log_warning("Error trying to save the DB, %s.",
+                lifecycle->is_forced ? "exiting anyway" : "can't exit");
+    return lifecycle->is_forced;
+}
+
+/* Everything parked. False: the end was refused. */
+static bool finish(struct lifecycle *lifecycle) {
+    if (!save_if_wanted(lifecycle)) return false;
+    log_notice("Dunlin is now ready to exit, bye bye...");
+    loop_stop(lifecycle->node_loop);
+    return true;
+}
+
+static bool caught_up(const struct lifecycle *lifecycle) {
+    return lifecycle->hooks.replicas_caught_up == NULL ||
+           lifecycle->hooks.replicas_caught_up(lifecycle->hooks.state);
+}
+
+static void answer_failure(struct session *session, void *arg) {
+    if (session == NULL || session->block != SESSION_BLOCKED_SHUTDOWN) return;
+    reply_error(&session->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    network_unblock(arg, session);
+}
+
+static void give_up(struct lifecycle *lifecycle) {
+    lifecycle->is_pending = false;
+    dispatcher_unpause(lifecycle->modules->dispatcher, PAUSE_BY_SHUTDOWN);
+    network_retry_paused(lifecycle->modules->network);
+    if (lifecycle->session_id != 0)
+        network_post(lifecycle->modules->network, lifecycle->session_id, answer_failure,
+                     lifecycle->modules->network);
+    lifecycle->session_id = 0;
+}
+
+/* Begins the end; everything parked. True when it is done or under way. */
+static bool begin(struct lifecycle *lifecycle, bool is_now) {
+    if (!is_now && lifecycle->options->shutdown_timeout_s > 0 && !caught_up(lifecycle)) {
+        log_notice("Waiting for replicas before shutting down.");
+        lifecycle->is_pending = true;
+        lifecycle->deadline_ms =
+            clock_monotonic_ms() + lifecycle->options->shutdown_timeout_s * 1000;
+        dispatcher_pause(lifecycle->modules->dispatcher, PAUSE_BY_SHUTDOWN, false, UINT64_MAX);
+        return true;
+    }
+    return finish(lifecycle);
+}
+
+/* On worker 0, where a section may be asked for: the node itself never waits for workers. */
+static void finish_on_worker(void *arg) {
+    struct lifecycle *lifecycle = arg;
+    struct dispatch_worker *worker = network_dispatch_worker(lifecycle->modules->network, 0);
+    dispatch_exclusive_begin(worker);
+    if (lifecycle->is_pending && !finish(lifecycle)) give_up(lifecycle);
+    dispatch_exclusive_end(worker);
+}
+
+static void begin_by_signal(void *arg) {
+    struct lifecycle *lifecycle = arg;
+    struct dispatch_worker *worker = network_dispatch_worker(lifecycle->modules->network, 0);
+    dispatch_exclusive_begin(worker);
+    lifecycle->save = SAVE_AS_CONFIGURED;
+    lifecycle->is_forced = false;
+    lifecycle->session_id = 0;
+    if (!lifecycle->is_pending) begin(lifecycle, false);
+    dispatch_exclusive_end(worker);
+}
+
+void lifecycle_tick(struct lifecycle *lifecycle) {
+    struct loop *worker_loop = network_loop(lifecycle->modules->network, 0);
+    if (signals_seen == 1) {
+        signals_seen = 2; // Taken; the next one ends at once.
+        log_notice("Received a signal, scheduling shutdown...");
+        loop_post(worker_loop, begin_by_signal, lifecycle);
+    }
+    if (!lifecycle->is_pending) return;
+    bool is_late = clock_monotonic_ms() >= lifecycle->deadline_ms;
+    if (is_late) log_warning("Replicas did not catch up within shutdown-timeout.");
+    if (is_late || caught_up(lifecycle)) loop_post(worker_loop, finish_on_worker, lifecycle);
+}
+
+/* -- SHUTDOWN
+ * ------------------------------------------------------------------------------------------- */
+
+struct shutdown_words {
+    bool is_now;
+    bool is_forced;
+    bool is_abort;
+    enum save_wish save;
+};
+
+static bool parse_shutdown(struct command_context *context, struct shutdown_words *words) {
+    for (uint32_t i = 1; i < context->argc; i++) {
+        if (context_argument_is(context, i, "NOSAVE") && words->save != SAVE_YES) {
+            words->save = SAVE_NO;
+        } else if (context_argument_is(context, i, "SAVE") && words->save != SAVE_NO) {
+            words->save = SAVE_YES;
+        } else if (context_argument_is(context, i, "NOW")) {
+            words->is_now = true;
+        } else if (context_argument_is(context, i, "FORCE")) {
+            words->is_forced = true;
+        } else if (context_argument_is(context, i, "ABORT")) {
+            words->is_abort = true;
+        } else {
+            return false;
+        }
+    }
+    bool has_others = words->is_now || words->is_forced || words->save != SAVE_AS_CONFIGURED;
+    return !(words->is_abort && has_others);
+}
+
+static void shutdown_command(struct command_context *context) {
+    struct lifecycle *lifecycle = context->modules->lifecycle;
+    struct shutdown_words words = {0};
+    if (!parse_shutdown(context, &words)) {
+        reply_syntax_error(context->reply);
+        return;
+    }
+    if (words.is_abort) {
+        if (!lifecycle->is_pending) {
+            reply_error(context->reply, "ERR No shutdown in progress.");
+            return;
+        }
+        give_up(lifecycle);
+        reply_ok(context->reply);
+        return;
+    }
+    if (context->in_transaction && !words.is_now) {
+        reply_error(context->reply,
+                    "ERR SHUTDOWN without NOW or ABORT isn't allowed for DENY BLOCKING client");
+        return;
+    }
+    lifecycle->save = words.save;
+    lifecycle->is_forced = words.is_forced;
+    lifecycle->session_id = context->session->id;
+    log_notice("User requested shutdown...");
+    if (!begin(lifecycle, words.is_now)) {
+        reply_error(context->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+        return;
+    }
+    // No reply on success: the connection ends with the process.
+    context->session->block = SESSION_BLOCKED_SHUTDOWN;
+}
+
+static const struct argument save_choice[] = {
+    {.name = "nosave", .kind = ARGUMENT_PURE_TOKEN, .token = "NOSAVE"},
+    {.name = "save", .kind = ARGUMENT_PURE_TOKEN, .token = "SAVE"},
+    {.name = NULL},
+};
+
+static const struct argument shutdown_arguments[] = {
+    {.name = "nosave_save", .kind = ARGUMENT_ONE_OF, .is_optional = true, .children = save_choice},
+    {.name = "now",
+     .kind = ARGUMENT_PURE_TOKEN,
+     .token = "NOW",
+     .is_optional = true,
+     .since = "7.0.0"},
+    {.name = "force",
+     .kind = ARGUMENT_PURE_TOKEN,
+     .token = "FORCE",
+     .is_optional = true,
+     .since = "7.0.0"},
+    {.name = "abort",
+     .kind = ARGUMENT_PURE_TOKEN,
+     .token = "ABORT",
+     .is_optional = true,
+     .since = "7.0.0"},
+    {.name = NULL},
+};
+
+const struct command lifecycle_commands[] = {
+    {
+        .name = "shutdown",
+        .arity = -1,
+        .group = GROUP_SERVER,
+        .flags = COMMAND_ADMIN | COMMAND_NO_SCRIPT | COMMAND_LOADING | COMMAND_STALE |
+                 COMMAND_NO_MULTI | COMMAND_ALLOW_BUSY,
+        .handler = shutdown_command,
+        .since = "1.0.0",
+        .summary = "Saves the data if wanted, and ends the server",
+        .complexity = "O(N) when saving, where N is the total number of keys in all databases when "
+                      "saving data, otherwise O(1)",
+        .arguments = shutdown_arguments,
+    },
+    COMMAND_END,
+};

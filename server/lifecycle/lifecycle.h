@@ -1,0 +1,64 @@
+/* The process: how it starts, goes to the background, and ends.
+ *
+ * SHUTDOWN and the signals only say that and how the process shall end; main carries it out once
+ * its loop has come to an end. Where data must be saved, or replicas must catch up first, that
+ * happens before, while clients are still served or paused.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/command/context.h"
+#include "server/config/option.h"
+#include "server/net/loop.h"
+
+struct lifecycle;
+
+struct lifecycle_options {
+    bool daemonize;
+    char *pid_file;
+    char *log_file;
+    int log_level;
+    bool syslog_enabled;
+    char *syslog_ident;
+    int syslog_facility;
+    char *directory; /* dir */
+    uint64_t databases;
+    uint64_t shutdown_timeout_s;
+};
+extern const struct option lifecycle_option_rows[];
+extern const uint32_t lifecycle_option_count;
+extern const struct command lifecycle_commands[]; /* SHUTDOWN */
+
+/* How the end came about, and what the modules above must do for it. */
+struct lifecycle_hooks {
+    void *state;
+    /* True when the data is to be saved at the end unless somebody says NOSAVE (save points). */
+    bool (*wants_save)(void *state);
+    /* Saves the data; everything is parked or stopped. False: it failed (logged). */
+    bool (*save)(void *state);
+    /* True when every replica has what we have. */
+    bool (*replicas_caught_up)(void *state);
+};
+
+struct lifecycle *lifecycle_create(struct lifecycle_options *options, struct loop *node_loop,
+                                   struct command_modules *modules);
+void lifecycle_destroy(struct lifecycle *lifecycle);
+void lifecycle_set_hooks(struct lifecycle *lifecycle, const struct lifecycle_hooks *hooks);
+
+/* Applies log options. False: `error` says why. */
+bool lifecycle_open_log(const struct lifecycle_options *options, char *error, size_t cap);
+/* Changes to the data folder and proves that it can be written. */
+bool lifecycle_enter_directory(const struct lifecycle_options *options, char *error, size_t cap);
+/* Goes to the background; in the parent it does not return. */
+void lifecycle_daemonize(void);
+void lifecycle_write_pid_file(const struct lifecycle_options *options);
+void lifecycle_remove_pid_file(const struct lifecycle_options *options);
+
+/* Once a cron period on the node's loop: signals, a shutdown that waits for replicas. */
+void lifecycle_tick(struct lifecycle *lifecycle);
+
+/* Installs SIGTERM and SIGINT handlers (a second one ends at once) and ignores SIGPIPE and SIGHUP.
+ */
+void lifecycle_catch_signals(struct lifecycle *lifecycle);

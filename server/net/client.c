@@ -1,0 +1,447 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/command/transaction.h"
+#include "server/net/network_internal.h"
+#include "server/net/socket_internal.h"
+
+enum {
+    READ_AHEAD = 16384,       /* Room beyond what an incomplete command is known to need. */
+    FEED_WRITE_MAX = 1 << 18, /* Bytes fed to one replica in a turn. */
+};
+
+static void on_readable(struct ev_loop *ev, ev_io *watcher, int events);
+static void on_writable(struct ev_loop *ev, ev_io *watcher, int events);
+static void on_block_timer(struct ev_loop *ev, ev_timer *watcher, int events);
+
+/* -- life ---------------------------------------------------------------------------------------
+ */
+
+static struct client **bucket_of(struct worker *worker, uint64_t id) {
+    return &worker->by_id[(id / worker->network->worker_count) % ID_BUCKETS];
+}
+
+struct client *worker_find(struct worker *worker, uint64_t id) {
+    struct client *client = *bucket_of(worker, id);
+    while (client != NULL && client->session.id != id)
+        client = client->next_same_bucket;
+    return client == NULL || client->is_dying ? NULL : client;
+}
+
+static void name_peers(struct client *client, bool is_unix) {
+    struct session *session = &client->session;
+    session->is_unix_socket = is_unix;
+    if (is_unix) {
+        const char *path = client->worker->network->options->unix_socket;
+        snprintf(session->peer, sizeof(session->peer), "%.60s:0", path);
+        snprintf(session->local, sizeof(session->local), "%.60s:0", path);
+        return;
+    }
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (getpeername(client->fd, (struct sockaddr *)&address, &len) == 0)
+        socket_format(&address, session->peer, sizeof(session->peer));
+    len = sizeof(address);
+    if (getsockname(client->fd, (struct sockaddr *)&address, &len) == 0)
+        socket_format(&address, session->local, sizeof(session->local));
+}
+
+void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix) {
+    struct network *network = worker->network;
+    struct client *client = mem_alloc_zero(sizeof(*client));
+    client->worker = worker;
+    client->fd = fd;
+    session_init(&client->session, id, &client->out);
+    client->session.is_authenticated =
+        (dispatcher_admission(network->dispatcher) & ADMISSION_AUTH) == 0;
+    socket_prepare(fd, !is_unix, is_unix ? 0 : (int)network->options->keepalive_s);
+    name_peers(client, is_unix);
+    ev_io_init(&client->reader, on_readable, fd, EV_READ);
+    ev_io_init(&client->writer, on_writable, fd, EV_WRITE);
+    ev_timer_init(&client->block_timer, on_block_timer, 0, 0);
+    client->reader.data = client->writer.data = client->block_timer.data = client;
+    client->next = worker->clients;
+    client->link = &worker->clients;
+    if (client->next != NULL) client->next->link = &client->next;
+    worker->clients = client;
+    struct client **bucket = bucket_of(worker, id);
+    client->next_same_bucket = *bucket;
+    *bucket = client;
+    worker->stats.connections++;
+    ev_io_start(loop_ev(worker->loop), &client->reader);
+}
+
+/* Ends the connection; the memory goes at the end of the turn, since callers up the stack may still
+ * look at it. */
+void client_kill(struct client *client) {
+    if (client->is_dying) return;
+    struct worker *worker = client->worker;
+    struct ev_loop *ev = loop_ev(worker->loop);
+    client->is_dying = true;
+    ev_io_stop(ev, &client->reader);
+    ev_io_stop(ev, &client->writer);
+    ev_timer_stop(ev, &client->block_timer);
+    close(client->fd);
+    if (client->session.block != SESSION_NOT_BLOCKED) atomic_fetch_sub(&worker->blocked_count, 1);
+    if (client->feed != NULL) client->feed->closed(client->feed_state);
+    client->feed = NULL;
+    *client->link = client->next;
+    if (client->next != NULL) client->next->link = client->link;
+    client->next = worker->dying;
+    worker->dying = client;
+    atomic_fetch_sub(&worker->network->client_count, 1);
+}
+
+static void client_free(struct client *client) {
+    struct worker *worker = client->worker;
+    struct client **link = bucket_of(worker, client->session.id);
+    while (*link != client)
+        link = &(*link)->next_same_bucket;
+    *link = client->next_same_bucket;
+    transaction_unwatch(dispatcher_databases(worker->network->dispatcher), &client->session, false);
+    session_deinit(&client->session);
+    buffer_deinit(&client->in);
+    buffer_deinit(&client->out);
+    mem_free(client);
+}
+
+void client_free_dying(struct worker *worker) {
+    while (worker->dying != NULL) {
+        struct client *client = worker->dying;
+        worker->dying = client->next;
+        client_free(client);
+    }
+}
+
+size_t client_memory(const struct client *client) {
+    return sizeof(*client) + client->in.cap + client->out.cap;
+}
+
+/* -- output ---------------------------------------------------------------------------------------
+ */
+
+static void give_output_buffer(struct client *client) {
+    struct worker *worker = client->worker;
+    if (client->out.cap == 0 && worker->spare_count > 0)
+        client->out = worker->spares[--worker->spare_count];
+}
+
+static void return_output_buffer(struct client *client) {
+    struct worker *worker = client->worker;
+    client->out_sent = 0;
+    buffer_clear(&client->out);
+    if (worker->spare_count < SPARE_BUFFERS && client->out.cap <= SPARE_BUFFER_MAX) {
+        worker->spares[worker->spare_count++] = client->out;
+        client->out = (struct buffer){0};
+    } else {
+        buffer_deinit(&client->out);
+    }
+}
+
+void client_want_write(struct client *client) {
+    if (client->is_pending || client->is_dying) return;
+    client->is_pending = true;
+    client->next_pending = client->worker->pending;
+    client->worker->pending = client;
+}
+
+/* Writes some bytes; how many, 0 when the socket is full, -1 when the client is gone. */
+static ssize_t write_some(struct client *client, const uint8_t *data, size_t len) {
+    for (;;) {
+        ssize_t sent = write(client->fd, data, len);
+        if (sent >= 0) {
+            client->worker->stats.writes++;
+            client->worker->stats.output_bytes += (uint64_t)sent;
+            client->output_bytes += (uint64_t)sent;
+            return sent;
+        }
+        if (errno == EINTR) continue;
+        if (errno == EAGAIN) return 0;
+        client_kill(client);
+        return -1;
+    }
+}
+
+/* True when everything was written. */
+static bool flush_replies(struct client *client) {
+    while (client->out_sent < client->out.len) {
+        ssize_t sent = write_some(client, client->out.data + client->out_sent,
+                                  client->out.len - client->out_sent);
+        if (sent <= 0) return false;
+        client->out_sent += (size_t)sent;
+    }
+    client->soft_since_ms = 0;
+    return_output_buffer(client);
+    return true;
+}
+
+static bool flush_feed(struct client *client) {
+    size_t budget = FEED_WRITE_MAX;
+    while (client->feed != NULL) {
+        struct bytes bytes = client->feed->peek(client->feed_state);
+        if (bytes.len == 0) return true;
+        if (budget == 0) return false;
+        size_t len = bytes.len < budget ? bytes.len : budget;
+        ssize_t sent = write_some(client, bytes.data, len);
+        if (sent <= 0) return false;
+        if (client->feed != NULL) client->feed->advance(client->feed_state, (size_t)sent);
+        budget -= (size_t)sent;
+    }
+    return true;
+}
+
+static void flush_client(struct client *client) {
+    if (client->is_dying) return;
+    struct ev_loop *ev = loop_ev(client->worker->loop);
+    bool is_done = flush_replies(client) && flush_feed(client);
+    if (client->is_dying) return;
+    if (is_done && client->session.close_after_reply) {
+        client_kill(client);
+        return;
+    }
+    if (is_done) {
+        ev_io_stop(ev, &client->writer);
+    } else {
+        ev_io_start(ev, &client->writer);
+    }
+}
+
+void client_flush_pending(struct worker *worker) {
+    while (worker->pending != NULL) {
+        struct client *client = worker->pending;
+        worker->pending = client->next_pending;
+        client->is_pending = false;
+        flush_client(client);
+    }
+}
+
+static void on_writable(struct ev_loop *ev, ev_io *watcher, int events) {
+    (void)ev;
+    (void)events;
+    flush_client(watcher->data);
+}
+
+/* Over the hard limit of its class: nobody reads what we write. */
+static bool is_over_output_limit(struct client *client) {
+    const struct network_options *options = client->worker->network->options;
+    size_t queued = client->out.len - client->out_sent;
+    if (queued > client->worker->stats.largest_output)
+        client->worker->stats.largest_output = queued;
+    uint64_t hard = options->output_limits[0].hard_bytes;
+    uint64_t soft = options->output_limits[0].soft_bytes;
+    if (client->session.kind != SESSION_NORMAL)
+        return false; // A replica's bytes are the journal's.
+    if (hard > 0 && queued > hard) return true;
+    if (soft == 0 || queued <= soft) {
+        client->soft_since_ms = 0;
+        return false;
+    }
+    uint64_t now_ms = clock_monotonic_ms();
+    if (client->soft_since_ms == 0) client->soft_since_ms = now_ms;
+    return now_ms - client->soft_since_ms > options->output_limits[0].soft_seconds * 1000;
+}
+
+static void close_over_output_limit(struct client *client) {
+    log_warning("Client id=%llu addr=%s closed: its replies passed client-output-buffer-limit",
+                (unsigned long long)client->session.id, client->session.peer);
+    client->worker->stats.output_limit_closed++;
+    client_kill(client);
+}
+
+void client_check_limits(struct worker *worker) {
+    uint64_t now_ms = clock_monotonic_ms();
+    uint64_t timeout_ms = worker->network->options->timeout_s * 1000;
+    struct client *next = NULL;
+    for (struct client *client = worker->clients; client != NULL; client = next) {
+        next = client->next;
+        struct session *session = &client->session;
+        if (client->out.len > 0 && is_over_output_limit(client)) {
+            close_over_output_limit(client);
+        } else if (timeout_ms > 0 && session->kind == SESSION_NORMAL &&
+                   session->block == SESSION_NOT_BLOCKED && !client->is_put_aside &&
+                   now_ms - session->active_ms > timeout_ms) {
+            log_verbose("Closing idle client");
+            client_kill(client);
+        }
+    }
+}
+
+/* -- input ----------------------------------------------------------------------------------------
+ */
+
+static void reject_protocol(struct client *client, const char *error) {
+    reply_error_format(&client->session.reply, "ERR Protocol error: %s", error);
+    client->session.close_after_reply = true;
+    log_verbose("Protocol error (%s) from client: id=%llu addr=%s", error,
+                (unsigned long long)client->session.id, client->session.peer);
+}
+
+/* Replies on, off, or off for one command. */
+static void before_command(struct session *session) {
+    session->reply.is_muted =
+        session->reply_mode == SESSION_REPLY_OFF || session->reply_mode == SESSION_REPLY_SKIPPING;
+}
+
+static void after_command(struct session *session) {
+    if (session->reply_mode == SESSION_REPLY_SKIPPING) {
+        session->reply_mode = SESSION_REPLY_ON;
+    } else if (session->reply_mode == SESSION_REPLY_SKIP_NEXT) {
+        session->reply_mode = SESSION_REPLY_SKIPPING;
+    }
+}
+
+static inline bool may_run(const struct client *client) {
+    return !client->is_dying && !client->session.close_after_reply &&
+           client->session.block == SESSION_NOT_BLOCKED && !client->is_put_aside;
+}
+
+/* Runs the complete commands in `input`; returns how many bytes they took. */
+static size_t process(struct client *client, struct bytes input) {
+    struct worker *worker = client->worker;
+    struct session *session = &client->session;
+    const struct network_options *options = worker->network->options;
+    const struct request_limits limits = {worker->network->types->proto_max_bulk_len, 1024 * 1024,
+                                          session->is_authenticated};
+    size_t at = 0;
+    client->in_need = 0;
+    give_output_buffer(client);
+    dispatch_batch_begin(worker->dispatch);
+    session->active_ms = dispatch_batch_now_ms(worker->dispatch);
+    while (at < input.len && may_run(client)) {
+        size_t consumed = 0;
+        size_t need = 0;
+        enum request_result result =
+            request_parse(&worker->request, bytes_from(input, at), &limits, &consumed, &need);
+        if (result == REQUEST_INCOMPLETE) {
+            client->in_need = need;
+            break;
+        }
+        if (UNLIKELY(result == REQUEST_INVALID)) {
+            reject_protocol(client, worker->request.error);
+            at = input.len;
+            break;
+        }
+        if (worker->request.argc > 0) {
+            before_command(session);
+            enum dispatch_result outcome =
+                dispatch_run(worker->dispatch, session, worker->request.argv, worker->request.argc);
+            if (UNLIKELY(outcome == DISPATCH_PAUSED)) {
+                client->is_put_aside = true;
+                break;
+            }
+            after_command(session);
+            if (UNLIKELY(outcome == DISPATCH_BLOCKED)) atomic_fetch_add(&worker->blocked_count, 1);
+        }
+        at += consumed;
+        if (UNLIKELY(turn_should_yield(&worker->turn))) turn_yield(&worker->turn);
+        if (UNLIKELY(session->close_now)) client_kill(client);
+    }
+    if (client->is_dying) return input.len;
+    if (client->out.len > 0 || session->close_after_reply) {
+        client_want_write(client);
+        if (UNLIKELY(client->out.len > options->output_limits[0].soft_bytes &&
+                     is_over_output_limit(client)))
+            close_over_output_limit(client);
+    } else if (client->out.cap > 0) {
+        return_output_buffer(client);
+    }
+    return at;
+}
+
+/* Whether the bytes so far are worth another look. */
+static void process_own_buffer(struct client *client) {
+    if (client->in.len == 0 || client->in.len < client->in_need || !may_run(client)) return;
+    size_t used = process(client, buffer_view(&client->in));
+    if (client->is_dying) return;
+    buffer_consume(&client->in, used);
+    if (client->in.len == 0) buffer_deinit(&client->in);
+}
+
+static void close_over_query_limit(struct client *client) {
+    log_warning("Closing client id=%llu addr=%s: its query buffer passed client-query-buffer-limit",
+                (unsigned long long)client->session.id, client->session.peer);
+    client->worker->stats.query_limit_closed++;
+    client_kill(client);
+}
+
+/* Reads what there is into the client's own buffer. */
+static void read_into_own(struct client *client) {
+    size_t missing = client->in_need > client->in.len ? client->in_need - client->in.len : 0;
+    // The need is the client's word: room grows with what really arrives.
+    if (missing > client->in.len + READ_BUFFER) missing = client->in.len + READ_BUFFER;
+    size_t room = missing + READ_AHEAD;
+    uint8_t *at = buffer_reserve(&client->in, room);
+    ssize_t got = read(client->fd, at, room);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) {
+        client_kill(client);
+        return;
+    }
+    client->in.len += (size_t)got;
+    client->input_bytes += (uint64_t)got;
+    client->worker->stats.reads++;
+    client->worker->stats.input_bytes += (uint64_t)got;
+    if (client->in.len > client->worker->stats.largest_input)
+        client->worker->stats.largest_input = client->in.len;
+    if (client->in.len > client->worker->network->options->query_buffer_limit) {
+        close_over_query_limit(client);
+        return;
+    }
+    loop_run_posted(client->worker->loop);
+    if (!client->is_dying) process_own_buffer(client);
+}
+
+static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct client *client = watcher->data;
+    struct worker *worker = client->worker;
+    if (client->in.len > 0 || client->is_put_aside ||
+        client->session.block != SESSION_NOT_BLOCKED) {
+        read_into_own(client);
+        return;
+    }
+    ssize_t got = read(client->fd, worker->read_buffer, READ_BUFFER);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got <= 0) {
+        client_kill(client);
+        return;
+    }
+    client->input_bytes += (uint64_t)got;
+    worker->stats.reads++;
+    worker->stats.input_bytes += (uint64_t)got;
+    // What others posted before these bytes were sent must be seen by the commands in them.
+    loop_run_posted(worker->loop);
+    if (client->is_dying) return;
+    if (!may_run(client)) {
+        buffer_append(&client->in, worker->read_buffer, (size_t)got);
+        return;
+    }
+    struct bytes input = bytes_of(worker->read_buffer, (size_t)got);
+    size_t used = process(client, input);
+    if (!client->is_dying && used < input.len)
+        buffer_append_bytes(&client->in, bytes_from(input, used));
+}
+
+void client_resume(struct client *client) {
+    if (client->is_dying) return;
+    client->is_put_aside = false;
+    client->in_need = 0;
+    process_own_buffer(client);
+    if (!client->is_dying && client->out.len > 0) client_want_write(client);
+}
+
+static void on_block_timer(struct ev_loop *ev, ev_timer *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct client *client = watcher->data;
+    client->on_block_timeout(&client->session, client->block_arg);
+}

@@ -1,0 +1,207 @@
+#include "server/net/loop.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include <ev.h>
+
+#include "server/base/check.h"
+#include "server/base/mem.h"
+
+enum { SLEEPERS_MAX = 8 };
+
+struct message {
+    struct message *next;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct before_sleep {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct loop {
+    struct ev_loop *ev;
+    struct turn *turn;
+    char name[16];
+    pthread_t thread;
+    bool has_thread;
+    ev_async wake;
+    ev_prepare prepare;
+    _Atomic(struct message *) mailbox; /* Newest first. */
+    _Atomic bool is_stopping;
+    struct before_sleep sleepers[SLEEPERS_MAX];
+    uint32_t sleeper_count;
+};
+
+struct loop_timer {
+    ev_timer timer;
+    struct loop *loop;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+/* Runs what was posted, in the order in which it came. */
+static void run_mailbox(struct loop *loop) {
+    struct message *taken = atomic_exchange_explicit(&loop->mailbox, NULL, memory_order_acquire);
+    struct message *ordered = NULL;
+    while (taken != NULL) {
+        struct message *next = taken->next;
+        taken->next = ordered;
+        ordered = taken;
+        taken = next;
+    }
+    while (ordered != NULL) {
+        struct message *next = ordered->next;
+        ordered->fn(ordered->arg);
+        mem_free(ordered);
+        ordered = next;
+    }
+}
+
+static void on_wake(struct ev_loop *ev, ev_async *watcher, int events) {
+    (void)ev;
+    (void)events;
+    run_mailbox(watcher->data);
+    struct loop *loop = watcher->data;
+    if (atomic_load(&loop->is_stopping)) ev_break(loop->ev, EVBREAK_ALL);
+}
+
+static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct loop *loop = watcher->data;
+    for (uint32_t i = 0; i < loop->sleeper_count; i++)
+        loop->sleepers[i].fn(loop->sleepers[i].arg);
+}
+
+/* libev calls these around its wait for events: the turn is held except while the loop sleeps. */
+static void on_release(struct ev_loop *ev) EV_THROW {
+    struct loop *loop = ev_userdata(ev);
+    if (loop->turn != NULL) turn_end(loop->turn);
+}
+
+static void on_acquire(struct ev_loop *ev) EV_THROW {
+    struct loop *loop = ev_userdata(ev);
+    if (loop->turn != NULL) turn_begin(loop->turn);
+}
+
+struct loop *loop_create(const char *thread_name, struct turn *turn) {
+    struct loop *loop = mem_alloc_zero(sizeof(*loop));
+    loop->ev = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
+    ASSERT(loop->ev != NULL);
+    loop->turn = turn;
+    snprintf(loop->name, sizeof(loop->name), "%s", thread_name);
+    ev_set_userdata(loop->ev, loop);
+    ev_set_loop_release_cb(loop->ev, on_release, on_acquire);
+    ev_async_init(&loop->wake, on_wake);
+    loop->wake.data = loop;
+    ev_async_start(loop->ev, &loop->wake);
+    ev_prepare_init(&loop->prepare, on_prepare);
+    loop->prepare.data = loop;
+    ev_prepare_start(loop->ev, &loop->prepare);
+    return loop;
+}
+
+void loop_destroy(struct loop *loop) {
+    if (loop == NULL) return;
+    struct message *message = atomic_exchange(&loop->mailbox, NULL);
+    while (message != NULL) {
+        struct message *next = message->next;
+        mem_free(message);
+        message = next;
+    }
+    ev_loop_destroy(loop->ev);
+    mem_free(loop);
+}
+
+void loop_run(struct loop *loop) {
+    pthread_setname_np(pthread_self(), loop->name);
+    if (loop->turn != NULL) turn_begin(loop->turn);
+    if (!atomic_load(&loop->is_stopping)) ev_run(loop->ev, 0);
+    if (loop->turn != NULL) turn_end(loop->turn);
+}
+
+static void *thread_main(void *arg) {
+    loop_run(arg);
+    return NULL;
+}
+
+void loop_start(struct loop *loop) {
+    ASSERT(pthread_create(&loop->thread, NULL, thread_main, loop) == 0);
+    loop->has_thread = true;
+}
+
+void loop_stop(struct loop *loop) {
+    atomic_store(&loop->is_stopping, true);
+    ev_async_send(loop->ev, &loop->wake);
+}
+
+void loop_join(struct loop *loop) {
+    if (loop->has_thread) pthread_join(loop->thread, NULL);
+    loop->has_thread = false;
+}
+
+struct ev_loop *loop_ev(struct loop *loop) {
+    return loop->ev;
+}
+
+struct turn *loop_turn(struct loop *loop) {
+    return loop->turn;
+}
+
+void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg) {
+    struct message *message = mem_alloc(sizeof(*message));
+    *message =
+        (struct message){atomic_load_explicit(&loop->mailbox, memory_order_relaxed), fn, arg};
+    while (!atomic_compare_exchange_weak_explicit(&loop->mailbox, &message->next, message,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+    ev_async_send(loop->ev, &loop->wake);
+}
+
+void loop_run_posted(struct loop *loop) {
+    if (atomic_load_explicit(&loop->mailbox, memory_order_relaxed) != NULL) run_mailbox(loop);
+}
+
+void loop_before_sleep(struct loop *loop, void (*fn)(void *arg), void *arg) {
+    ASSERT(loop->sleeper_count < SLEEPERS_MAX);
+    loop->sleepers[loop->sleeper_count++] = (struct before_sleep){fn, arg};
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct loop_timer *timer = watcher->data;
+    timer->fn(timer->arg);
+}
+
+struct loop_timer *loop_timer_create(struct loop *loop, void (*fn)(void *arg), void *arg) {
+    struct loop_timer *timer = mem_alloc_zero(sizeof(*timer));
+    timer->loop = loop;
+    timer->fn = fn;
+    timer->arg = arg;
+    ev_timer_init(&timer->timer, on_timer, 0, 0);
+    timer->timer.data = timer;
+    return timer;
+}
+
+void loop_timer_start(struct loop_timer *timer, uint64_t after_ms, uint64_t repeat_ms) {
+    ev_timer_stop(timer->loop->ev, &timer->timer);
+    ev_timer_set(&timer->timer, (double)after_ms / 1000.0, (double)repeat_ms / 1000.0);
+    // The loop's idea of now may lie back by the length of the present turn.
+    ev_now_update(timer->loop->ev);
+    ev_timer_start(timer->loop->ev, &timer->timer);
+}
+
+void loop_timer_stop(struct loop_timer *timer) {
+    ev_timer_stop(timer->loop->ev, &timer->timer);
+}
+
+void loop_timer_destroy(struct loop_timer *timer) {
+    if (timer == NULL) return;
+    loop_timer_stop(timer);
+    mem_free(timer);
+}

@@ -1,0 +1,426 @@
+#include "server/net/network.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/base/words.h"
+#include "server/net/network_internal.h"
+#include "server/net/socket_internal.h"
+
+enum { ACCEPTS_A_TURN = 1000, CRON_MS = 1000 };
+
+/* -- workers --------------------------------------------------------------------------------------
+ */
+
+static void before_sleep(void *arg) {
+    struct worker *worker = arg;
+    client_flush_pending(worker);
+    client_free_dying(worker);
+}
+
+static void worker_cron(void *arg) {
+    client_check_limits(arg);
+}
+
+static void worker_init(struct network *network, struct worker *worker, uint32_t index) {
+    char name[24];
+    snprintf(name, sizeof(name), "worker-%u", index);
+    worker->network = network;
+    worker->index = index;
+    exclusive_add_turn(dispatcher_exclusive(network->dispatcher), &worker->turn);
+    worker->loop = loop_create(name, &worker->turn);
+    worker->dispatch = dispatch_worker_create(network->dispatcher, &worker->turn);
+    worker->read_buffer = mem_alloc(READ_BUFFER);
+    loop_before_sleep(worker->loop, before_sleep, worker);
+    worker->cron = loop_timer_create(worker->loop, worker_cron, worker);
+    loop_timer_start(worker->cron, CRON_MS, CRON_MS);
+}
+
+struct network *network_create(struct network_options *options, struct dispatcher *dispatcher,
+                               const struct data_type_options *types) {
+    struct network *network = mem_alloc_zero(sizeof(*network));
+    network->options = options;
+    network->dispatcher = dispatcher;
+    network->types = types;
+    network->worker_count = (uint32_t)options->worker_threads;
+    network->workers = mem_alloc_aligned(network->worker_count * sizeof(struct worker), CACHE_LINE);
+    memset(network->workers, 0, network->worker_count * sizeof(struct worker));
+    for (uint32_t i = 0; i < network->worker_count; i++)
+        worker_init(network, &network->workers[i], i);
+    return network;
+}
+
+void network_destroy(struct network *network) {
+    if (network == NULL) return;
+    for (uint32_t i = 0; i < network->worker_count; i++) {
+        struct worker *worker = &network->workers[i];
+        loop_timer_destroy(worker->cron);
+        dispatch_worker_destroy(worker->dispatch);
+        loop_destroy(worker->loop);
+        request_deinit(&worker->request);
+        for (uint32_t k = 0; k < worker->spare_count; k++)
+            buffer_deinit(&worker->spares[k]);
+        mem_free(worker->read_buffer);
+    }
+    mem_free(network->workers);
+    mem_free(network);
+}
+
+uint32_t network_worker_count(const struct network *network) {
+    return network->worker_count;
+}
+
+struct loop *network_loop(struct network *network, uint32_t worker) {
+    return network->workers[worker].loop;
+}
+
+struct dispatch_worker *network_dispatch_worker(struct network *network, uint32_t worker) {
+    return network->workers[worker].dispatch;
+}
+
+static struct worker *worker_of_id(struct network *network, uint64_t id) {
+    return &network->workers[id % network->worker_count];
+}
+
+uint32_t network_worker_of(const struct network *network, const struct session *session) {
+    return (uint32_t)(session->id % network->worker_count);
+}
+
+/* -- listening
+ * -------------------------------------------------------------------------------------- */
+
+struct adoption {
+    struct worker *worker;
+    int fd;
+    uint64_t id;
+    bool is_unix;
+};
+
+static void adopt(void *arg) {
+    struct adoption *adoption = arg;
+    client_create_take(adoption->worker, adoption->fd, adoption->id, adoption->is_unix);
+    mem_free(adoption);
+}
+
+/* Tells a connection why it is not wanted; whether it hears that is its own affair. */
+static void turn_away(struct network *network, int fd, const char *text) {
+    ssize_t sent = send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent;
+    close(fd);
+    atomic_fetch_add(&network->rejected_count, 1);
+}
+
+static bool is_protected(const struct network *network, int fd) {
+    if (!network->options->protected_mode) return false;
+    if ((dispatcher_admission(network->dispatcher) & ADMISSION_AUTH) != 0) return false;
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0) return false;
+    return !socket_is_loopback(&peer);
+}
+
+static void accept_one(struct network *network, int fd, bool is_unix) {
+    if (atomic_load(&network->client_count) >= network->options->max_clients) {
+        turn_away(network, fd, "-ERR max number of clients reached\r\n");
+        return;
+    }
+    if (!is_unix && is_protected(network, fd)) {
+        turn_away(network, fd,
+                  "-DENIED Dunlin runs in protected mode: no password is set, so only connections "
+                  "from the loopback interface are accepted. To connect from elsewhere either set "
+                  "a password with 'requirepass', or send CONFIG SET protected-mode no from the "
+                  "machine itself when the network keeps strangers out.\r\n");
+        return;
+    }
+    atomic_fetch_add(&network->client_count, 1);
+    uint64_t id = ++network->last_id;
+    struct worker *worker = worker_of_id(network, id);
+    if (worker->index == 0) {
+        client_create_take(worker, fd, id, is_unix);
+        return;
+    }
+    struct adoption *adoption = mem_alloc(sizeof(*adoption));
+    *adoption = (struct adoption){worker, fd, id, is_unix};
+    loop_post(worker->loop, adopt, adoption);
+}
+
+static void on_accept(struct ev_loop *ev, ev_io *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct accept_socket *listener = watcher->data;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return;
+        accept_one(listener->network, fd, listener->is_unix);
+    }
+}
+
+static void add_listener(struct network *network, int fd, bool is_unix) {
+    ASSERT(network->listener_count < LISTENER_MAX);
+    struct accept_socket *listener = &network->listeners[network->listener_count++];
+    *listener = (struct accept_socket){.fd = fd, .is_unix = is_unix, .network = network};
+    ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
+    listener->watcher.data = listener;
+    ev_io_start(loop_ev(network->workers[0].loop), &listener->watcher);
+}
+
+/* One word of `bind`. A leading '-' forgives an address that this machine does not have. */
+static bool listen_on(struct network *network, const char *word, char *error, size_t cap) {
+    bool is_optional = word[0] == '-';
+    if (is_optional) word++;
+    int fd = socket_listen(word, (uint16_t)network->options->port, (int)network->options->backlog);
+    if (fd >= 0) {
+        add_listener(network, fd, false);
+        return true;
+    }
+    bool is_missing = errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || errno == EPROTONOSUPPORT;
+    if (is_optional && is_missing) return true;
+    snprintf(error, cap, "Could not create server TCP listening socket %s:%llu: bind: %s", word,
+             (unsigned long long)network->options->port, strerror(errno));
+    return false;
+}
+
+bool network_listen(struct network *network, char *error, size_t cap) {
+    const struct network_options *options = network->options;
+    struct words words = {0};
+    bool is_fine = true;
+    if (options->port != 0 &&
+        words_split(&words, bytes_of_text(options->bind), LISTENER_MAX - 1) == STATUS_OK) {
+        for (size_t i = 0; is_fine && i < words.count; i++) {
+            char word[256];
+            is_fine =
+                listen_on(network, bytes_to_text(words.items[i], word, sizeof(word)), error, cap);
+        }
+    }
+    words_deinit(&words);
+    if (!is_fine) return false;
+    if (options->unix_socket[0] != '\0') {
+        int fd = socket_listen_unix(options->unix_socket, (unsigned)options->unix_socket_perm,
+                                    (int)options->backlog);
+        if (fd < 0) {
+            snprintf(error, cap, "Failed opening Unix socket: bind: %s: %s", options->unix_socket,
+                     strerror(errno));
+            return false;
+        }
+        add_listener(network, fd, true);
+    }
+    if (network->listener_count > 0) return true;
+    snprintf(error, cap, "Configured to not listen anywhere, exiting.");
+    return false;
+}
+
+static void close_listeners(struct network *network) {
+    for (uint32_t i = 0; i < network->listener_count; i++) {
+        ev_io_stop(loop_ev(network->workers[0].loop), &network->listeners[i].watcher);
+        close(network->listeners[i].fd);
+    }
+    network->listener_count = 0;
+    if (network->options->unix_socket[0] != '\0') unlink(network->options->unix_socket);
+}
+
+void network_start(struct network *network) {
+    for (uint32_t i = 0; i < network->worker_count; i++)
+        loop_start(network->workers[i].loop);
+}
+
+void network_stop(struct network *network, uint64_t grace_ms) {
+    for (uint32_t i = 0; i < network->worker_count; i++)
+        loop_stop(network->workers[i].loop);
+    for (uint32_t i = 0; i < network->worker_count; i++)
+        loop_join(network->workers[i].loop);
+    close_listeners(network);
+    uint64_t end_ms = clock_monotonic_ms() + grace_ms;
+    for (uint32_t i = 0; i < network->worker_count; i++) {
+        struct worker *worker = &network->workers[i];
+        for (struct client *client = worker->clients; client != NULL; client = client->next)
+            client_want_write(client);
+        if (clock_monotonic_ms() < end_ms) client_flush_pending(worker);
+        worker->pending = NULL;
+        while (worker->clients != NULL)
+            client_kill(worker->clients);
+        client_free_dying(worker);
+    }
+}
+
+/* -- other threads' clients
+ * --------------------------------------------------------------------------- */
+
+struct post {
+    struct network *network;
+    uint64_t id;
+    void (*fn)(struct session *session, void *arg);
+    void *arg;
+};
+
+static void run_post(void *arg) {
+    struct post *post = arg;
+    struct client *client = worker_find(worker_of_id(post->network, post->id), post->id);
+    post->fn(client == NULL ? NULL : &client->session, post->arg);
+    if (client != NULL && client->out.len > 0) client_want_write(client);
+    mem_free(post);
+}
+
+void network_post(struct network *network, uint64_t session_id,
+                  void (*fn)(struct session *session, void *arg), void *arg) {
+    struct post *post = mem_alloc(sizeof(*post));
+    *post = (struct post){network, session_id, fn, arg};
+    loop_post(worker_of_id(network, session_id)->loop, run_post, post);
+}
+
+/* Commands may be run only when nothing else of this worker is: a resumed client goes on from the
+ * worker's mailbox, not from inside somebody's command. */
+static void resume_posted(struct session *session, void *arg) {
+    (void)arg;
+    if (session != NULL) client_resume(client_of(session));
+}
+
+void network_unblock(struct network *network, struct session *session) {
+    if (session->block == SESSION_NOT_BLOCKED) return;
+    struct client *client = client_of(session);
+    session->block = SESSION_NOT_BLOCKED;
+    atomic_fetch_sub(&client->worker->blocked_count, 1);
+    ev_timer_stop(loop_ev(client->worker->loop), &client->block_timer);
+    if (client->out.len > 0) client_want_write(client);
+    network_post(network, session->id, resume_posted, NULL);
+}
+
+void network_block_timeout(struct network *network, struct session *session, uint64_t after_ms,
+                           void (*fn)(struct session *session, void *arg), void *arg) {
+    (void)network;
+    struct client *client = client_of(session);
+    struct ev_loop *ev = loop_ev(client->worker->loop);
+    client->on_block_timeout = fn;
+    client->block_arg = arg;
+    ev_timer_stop(ev, &client->block_timer);
+    ev_now_update(ev);
+    ev_timer_set(&client->block_timer, (double)after_ms / 1000.0, 0);
+    ev_timer_start(ev, &client->block_timer);
+}
+
+void network_close(struct network *network, struct session *session, bool at_once) {
+    (void)network;
+    if (at_once) {
+        client_kill(client_of(session));
+    } else {
+        session->close_after_reply = true;
+        client_want_write(client_of(session));
+    }
+}
+
+void network_each(struct network *network, bool (*fn)(void *arg, struct session *session),
+                  void *arg) {
+    for (uint32_t i = 0; i < sizeof(network->guests) / sizeof(network->guests[0]); i++) {
+        if (network->guests[i] != NULL && !fn(arg, network->guests[i])) return;
+    }
+    for (uint32_t i = 0; i < network->worker_count; i++) {
+        struct client *next = NULL;
+        for (struct client *client = network->workers[i].clients; client != NULL; client = next) {
+            next = client->next;
+            if (!fn(arg, &client->session)) return;
+        }
+    }
+}
+
+struct session *network_find(struct network *network, uint64_t session_id) {
+    struct client *client = worker_find(worker_of_id(network, session_id), session_id);
+    return client == NULL ? NULL : &client->session;
+}
+
+static void retry_paused(void *arg) {
+    struct worker *worker = arg;
+    struct client *next = NULL;
+    for (struct client *client = worker->clients; client != NULL; client = next) {
+        next = client->next;
+        if (client->is_put_aside) client_resume(client);
+    }
+}
+
+void network_retry_paused(struct network *network) {
+    for (uint32_t i = 0; i < network->worker_count; i++)
+        loop_post(network->workers[i].loop, retry_paused, &network->workers[i]);
+}
+
+/* -- feeds
+ * -------------------------------------------------------------------------------------------- */
+
+void network_set_feed(struct network *network, struct session *session,
+                      const struct client_feed *feed, void *state) {
+    (void)network;
+    struct client *client = client_of(session);
+    client->feed = feed;
+    client->feed_state = state;
+    client_want_write(client);
+}
+
+void *network_feed_state(const struct session *session) {
+    return ((const struct client *)session)->feed == NULL
+               ? NULL
+               : ((const struct client *)session)->feed_state;
+}
+
+static void kick_posted(struct session *session, void *arg) {
+    (void)arg;
+    if (session != NULL) client_want_write(client_of(session));
+}
+
+void network_kick(struct network *network, uint64_t session_id) {
+    network_post(network, session_id, kick_posted, NULL);
+}
+
+/* -- guests
+ * -------------------------------------------------------------------------------------------- */
+
+void network_register_session(struct network *network, struct session *session) {
+    for (size_t i = 0; i < sizeof(network->guests) / sizeof(network->guests[0]); i++) {
+        if (network->guests[i] != NULL) continue;
+        network->guests[i] = session;
+        return;
+    }
+}
+
+void network_unregister_session(struct network *network, struct session *session) {
+    for (size_t i = 0; i < sizeof(network->guests) / sizeof(network->guests[0]); i++) {
+        if (network->guests[i] == session) network->guests[i] = NULL;
+    }
+}
+
+/* -- figures
+ * -------------------------------------------------------------------------------------------- */
+
+void network_stats_read(struct network *network, struct network_stats *out) {
+    *out = (struct network_stats){
+        .connected_clients = atomic_load(&network->client_count),
+        .connections_rejected = atomic_load(&network->rejected_count),
+    };
+    for (uint32_t i = 0; i < network->worker_count; i++) {
+        const struct worker *worker = &network->workers[i];
+        const struct worker_stats *stats = &worker->stats;
+        out->blocked_clients += atomic_load(&worker->blocked_count);
+        out->connections_received += stats->connections;
+        out->input_bytes += stats->input_bytes;
+        out->output_bytes += stats->output_bytes;
+        out->reads += stats->reads;
+        out->writes += stats->writes;
+        out->query_limit_closed += stats->query_limit_closed;
+        out->output_limit_closed += stats->output_limit_closed;
+        if (stats->largest_input > out->largest_input_buffer)
+            out->largest_input_buffer = stats->largest_input;
+        if (stats->largest_output > out->largest_output_buffer)
+            out->largest_output_buffer = stats->largest_output;
+        out->client_memory_bytes += READ_BUFFER;
+    }
+    out->client_memory_bytes += out->connected_clients * sizeof(struct client);
+}
+
+void network_reset_stats(struct network *network) {
+    for (uint32_t i = 0; i < network->worker_count; i++)
+        network->workers[i].stats = (struct worker_stats){0};
+    atomic_store(&network->rejected_count, 0);
+}

@@ -1,0 +1,123 @@
+/* Workers and clients as the files of this folder see them. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include <ev.h>
+
+#include "server/base/buffer.h"
+#include "server/net/network.h"
+#include "server/resp/request.h"
+
+enum {
+    READ_BUFFER = 65536, /* What a client may deliver in a turn. */
+    SPARE_BUFFERS = 128, /* Output buffers kept for the next turn. */
+    SPARE_BUFFER_MAX = 65536,
+    ID_BUCKETS = 1024,
+    WORKER_MAX = 64,
+    LISTENER_MAX = 20,
+};
+
+struct worker;
+
+struct client {
+    struct session session; /* First, so that a session of the network is its client. */
+    struct worker *worker;
+    int fd;
+    ev_io reader;
+    ev_io writer;
+    struct buffer in; /* An incomplete command, or commands behind one that waits. */
+    size_t in_need;   /* Bytes without which parsing again makes no sense. */
+    struct buffer out;
+    size_t out_sent;
+    bool is_pending;        /* In the worker's list of clients with output. */
+    bool is_put_aside;      /* By a pause. */
+    bool is_dying;          /* To be freed at the end of the turn. */
+    bool is_running;        /* One of its commands is being run: only marked when it has to die. */
+    uint64_t soft_since_ms; /* When the soft output limit was passed; 0 = it is not. */
+    struct client *next_pending;
+    struct client *next;
+    struct client **link;
+    struct client *next_same_bucket;
+    const struct client_feed *feed;
+    void *feed_state;
+    ev_timer block_timer;
+    void (*on_block_timeout)(struct session *session, void *arg);
+    void *block_arg;
+    uint64_t input_bytes;
+    uint64_t output_bytes;
+};
+
+struct worker_stats {
+    uint64_t input_bytes;
+    uint64_t output_bytes;
+    uint64_t reads;
+    uint64_t writes;
+    uint64_t connections;
+    uint64_t query_limit_closed;
+    uint64_t output_limit_closed;
+    uint64_t largest_input;
+    uint64_t largest_output;
+};
+
+struct worker {
+    struct network *network;
+    uint32_t index;
+    struct turn turn;
+    struct loop *loop;
+    struct dispatch_worker *dispatch;
+    struct request request;
+    uint8_t *read_buffer;
+    bool is_processing; /* The read buffer is in use. */
+    struct client *clients;
+    struct client *pending;
+    struct client *dying;
+    struct client *by_id[ID_BUCKETS];
+    struct buffer spares[SPARE_BUFFERS];
+    uint32_t spare_count;
+    struct loop_timer *cron;
+    struct worker_stats stats;
+    _Atomic uint64_t blocked_count;
+} CACHE_ALIGNED;
+
+struct accept_socket {
+    ev_io watcher;
+    int fd;
+    bool is_unix;
+    struct network *network;
+};
+
+struct network {
+    struct network_options *options;
+    struct dispatcher *dispatcher;
+    const struct data_type_options *types;
+    struct worker *workers;
+    uint32_t worker_count;
+    struct accept_socket listeners[LISTENER_MAX];
+    uint32_t listener_count;
+    uint64_t last_id; /* Worker 0 alone. */
+    _Atomic uint64_t client_count;
+    _Atomic uint64_t rejected_count;
+    struct session *guests[8]; /* Sessions that are no clients: the link to a primary. */
+    _Atomic uint64_t next_guest_id;
+};
+
+static inline struct client *client_of(struct session *session) {
+    return (struct client *)session;
+}
+
+struct client *worker_find(struct worker *worker, uint64_t id);
+
+/* Takes over a connected socket. Worker's thread. */
+void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix);
+/* Closes at the end of the turn, or at once when nothing of it is running. */
+void client_kill(struct client *client);
+void client_flush_pending(struct worker *worker);
+void client_free_dying(struct worker *worker);
+/* Puts the client into the list of those with output. */
+void client_want_write(struct client *client);
+/* Goes on with what the client has sent. */
+void client_resume(struct client *client);
+/* Once a second: idle clients, soft limits. */
+void client_check_limits(struct worker *worker);
+size_t client_memory(const struct client *client);
