@@ -1,0 +1,31 @@
+#include "server/keyspace/type_options.h"
+
+#include "server/base/compiler.h"
+#include "server/keyspace/data_type.h"
+
+const struct option data_type_option_rows[] = {
+    {
+        .name = "hash-max-listpack-entries",
+        .alias = "hash-max-ziplist-entries",
+        .field = OPTION_UINT(struct data_type_options, hash_max_listpack_entries),
+        .range = {.initial = 128, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Fields up to which a hash is kept as one compact block.",
+    },
+    {
+        .name = "hash-max-listpack-value",
+        .alias = "hash-max-ziplist-value",
+        .field = OPTION_MEMORY(struct data_type_options, hash_max_listpack_value),
+        .range = {.initial = 64, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Bytes of a field or value up to which its hash is kept as one compact block.",
+    },
+    {
+        .name = "proto-max-bulk-len",
+        .field = OPTION_MEMORY(struct data_type_options, proto_max_bulk_len),
+        .range = {.initial = 536870912, .min = 1048576, .max = INT64_MAX},
+        .live = true,
+        .doc = "Longest string that a client may send or that APPEND and SETRANGE may make.",
+    },
+};
+const size_t data_type_option_count = ARRAY_COUNT(data_type_option_rows);

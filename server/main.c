@@ -1,0 +1,313 @@
+/* The composition root: the one file that sees all modules, makes them, hands each what it needs, and
+ * takes them apart in reverse.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/admin/admin.h"
+#include "server/base/background.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/base/rng.h"
+#include "server/command/dispatch.h"
+#include "server/command/transaction.h"
+#include "server/config/config.h"
+#include "server/journal/journal.h"
+#include "server/keyspace/keyspace.h"
+#include "server/keyspace/type_options.h"
+#include "server/lifecycle/lifecycle.h"
+#include "server/net/network.h"
+#include "server/observe/observe.h"
+#include "server/types/generic/generic.h"
+#include "server/types/registry.h"
+
+enum {
+    CRON_MS = 100,
+    EXPIRE_MS = 20,          /* Expired keys go within about this time, */
+    EXPIRE_BUDGET = 2000,    /* at most so many of them at once. */
+    SPARE_DESCRIPTORS = 128, /* Files and links beside clients. */
+    STOP_GRACE_MS = 1000,
+};
+
+struct security_options {
+    char *password;
+};
+
+static const struct option security_option_rows[] = {
+    {
+        .name = "requirepass",
+        .field = OPTION_STRING(struct security_options, password),
+        .live = true,
+        .secret = true,
+        .doc = "Password of the default user; empty lets everybody in.",
+    },
+};
+
+struct server {
+    struct config *config;
+    struct network_options network_options;
+    struct lifecycle_options lifecycle_options;
+    struct security_options security_options;
+    struct data_type_options type_options;
+    bool is_cluster;
+
+    struct background *background;
+    struct exclusive *exclusive;
+    struct databases *databases;
+    struct dispatcher *dispatcher;
+    struct command_modules modules;
+    struct lifecycle *lifecycle;
+    struct turn node_turn;
+    struct loop *node_loop;
+    struct dispatch_worker *node_worker;
+    struct loop_timer *cron;
+    struct loop_timer *expiry;
+    struct session node_session;
+    char run_id[41];
+    char executable[512];
+};
+
+/* -- options ------------------------------------------------------------------------------------------ */
+
+static bool apply_security(void *context, struct config_change *change) {
+    struct server *server = context;
+    (void)change;
+    dispatcher_set_password(server->dispatcher, server->security_options.password);
+    return true;
+}
+
+static bool apply_lifecycle(void *context, struct config_change *change) {
+    struct server *server = context;
+    (void)change;
+    log_set_level((enum log_level)server->lifecycle_options.log_level);
+    return true;
+}
+
+static void register_options(struct server *server) {
+    struct config *config = server->config;
+    config_register(config, network_option_rows, network_option_count, &server->network_options,
+                    NULL, NULL);
+    config_register(config, lifecycle_option_rows, lifecycle_option_count,
+                    &server->lifecycle_options, apply_lifecycle, server);
+    config_register(config, security_option_rows, ARRAY_COUNT(security_option_rows),
+                    &server->security_options, apply_security, server);
+    config_register(config, data_type_option_rows, data_type_option_count, &server->type_options,
+                    NULL, NULL);
+    config_register(config, lazy_free_options, lazy_free_option_count, &server->type_options, NULL,
+                    NULL);
+    config_register(config, admin_options, admin_option_count,
+                    admin_settings(server->modules.admin), NULL, NULL);
+}
+
+static int print_usage(void) {
+    puts("Usage: dunlin-server [FILE | -] [--option value ...]\n"
+         "       dunlin-server --version | --help\n\n"
+         "FILE is a configuration file in the form of redis.conf; '-' reads it from standard input.\n"
+         "Options on the command line win over the file: dunlin-server --port 7000 --dir /data");
+    return 0;
+}
+
+/* Handles the arguments that are no options. Returns an exit status, or -1 to go on. */
+static int handle_special_arguments(int argc, char **argv) {
+    if (argc != 2) return -1;
+    if (strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0) {
+        printf("Dunlin server v=%s malloc=%s bits=%zu\n", DUNLIN_VERSION, mem_allocator_name(),
+               sizeof(void *) * 8);
+        return 0;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) return print_usage();
+    return -1;
+}
+
+static bool load_options(struct server *server, int argc, char **argv) {
+    struct config_error error;
+    if (config_load_arguments(server->config, argc - 1, argv + 1, &error) == STATUS_OK) return true;
+    struct buffer text = {0};
+    config_error_format(&error, &text);
+    fwrite(text.data, 1, text.len, stderr);
+    buffer_deinit(&text);
+    return false;
+}
+
+/* -- the node's loop ------------------------------------------------------------------------------------ */
+
+static void on_cron(void *arg) {
+    struct server *server = arg;
+    uint64_t now_ms = clock_monotonic_ms();
+    if (dispatcher_expire_pauses(server->dispatcher, now_ms))
+        network_retry_paused(server->modules.network);
+    observer_tick(server->modules.observer, now_ms);
+    lifecycle_tick(server->lifecycle);
+}
+
+static void on_expiry(void *arg) {
+    struct server *server = arg;
+    dispatch_expire_some(server->node_worker, EXPIRE_BUDGET);
+}
+
+static void defer(void *state, void (*job)(void *arg), void *arg) {
+    background_defer(state, job, arg);
+}
+
+/* -- making and unmaking ---------------------------------------------------------------------------------- */
+
+/* Room for as many descriptors as clients are allowed, or fewer clients. */
+static void adjust_descriptor_limit(struct network_options *options) {
+    struct rlimit limit;
+    rlim_t wanted = options->max_clients + SPARE_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= wanted) return;
+    if (limit.rlim_cur <= SPARE_DESCRIPTORS) return;
+    options->max_clients = limit.rlim_cur - SPARE_DESCRIPTORS;
+    log_warning("The system allows %llu open files, so maxclients is %llu. Raise 'ulimit -n' for more.",
+                (unsigned long long)limit.rlim_cur, (unsigned long long)options->max_clients);
+}
+
+static void reset_statistics(void *state) {
+    struct server *server = state;
+    observer_reset(server->modules.observer);
+}
+
+static void create_keyspace(struct server *server) {
+    uint64_t seed = 0;
+    rng_fill_from_os(&seed, sizeof(seed));
+    server->background = background_create("reclaimer");
+    server->exclusive = exclusive_create();
+    server->databases = databases_create(&(struct databases_options){
+        .count = server->is_cluster ? 1 : (unsigned)server->lifecycle_options.databases,
+        .is_cluster = server->is_cluster,
+        .seed = seed,
+        .types = registry_types,
+    });
+    databases_set_background(server->databases, defer, server->background);
+    server->dispatcher = dispatcher_create(&(struct dispatch_options){
+        .databases = server->databases,
+        .exclusive = server->exclusive,
+        .types = &server->type_options,
+        .modules = &server->modules,
+    });
+    server->modules.dispatcher = server->dispatcher;
+}
+
+static void create_commands(struct server *server) {
+    struct command_table *table = command_table_create();
+    registry_add_commands(table);
+    command_table_add(table, transaction_commands);
+    command_table_add(table, connection_commands);
+    command_table_add(table, admin_commands);
+    command_table_add(table, lifecycle_commands);
+    command_table_add(table, observe_commands);
+    server->modules.commands = table;
+}
+
+static void create_threads(struct server *server) {
+    server->modules.network =
+        network_create(&server->network_options, server->dispatcher, &server->type_options);
+    exclusive_add_turn(server->exclusive, &server->node_turn);
+    server->node_loop = loop_create("node", &server->node_turn);
+    server->node_worker = dispatch_worker_create(server->dispatcher, &server->node_turn);
+    server->cron = loop_timer_create(server->node_loop, on_cron, server);
+    server->expiry = loop_timer_create(server->node_loop, on_expiry, server);
+    loop_timer_start(server->cron, CRON_MS, CRON_MS);
+    loop_timer_start(server->expiry, EXPIRE_MS, EXPIRE_MS);
+}
+
+static void create_modules(struct server *server) {
+    struct mem_stats memory;
+    struct rng rng;
+    rng_seed_from_os(&rng);
+    rng_hex(&rng, server->run_id, sizeof(server->run_id) - 1);
+    create_keyspace(server);
+    create_commands(server);
+    create_threads(server);
+    server->lifecycle =
+        lifecycle_create(&server->lifecycle_options, server->node_loop, &server->modules);
+    server->modules.lifecycle = server->lifecycle;
+    server->modules.config = server->config;
+    mem_stats_read(&memory);
+    const char *config_file = config_path(server->config);
+    server->modules.observer = observer_create(&(struct observer_options){
+        .modules = &server->modules,
+        .network = &server->network_options,
+        .databases = server->databases,
+        .background = server->background,
+        .executable = server->executable,
+        .config_file = config_file == NULL ? "" : config_file,
+        .memory_at_start = memory.allocated_bytes,
+        .run_id = server->run_id,
+    });
+    dispatcher_set_password(server->dispatcher, server->security_options.password);
+}
+
+static void destroy_modules(struct server *server) {
+    loop_timer_destroy(server->cron);
+    loop_timer_destroy(server->expiry);
+    dispatch_worker_destroy(server->node_worker);
+    network_destroy(server->modules.network);
+    loop_destroy(server->node_loop);
+    lifecycle_destroy(server->lifecycle);
+    observer_destroy(server->modules.observer);
+    background_destroy(server->background);
+    databases_set_background(server->databases, NULL, NULL);
+    databases_destroy(server->databases);
+    dispatcher_destroy(server->dispatcher);
+    command_table_destroy(server->modules.commands);
+    exclusive_destroy(server->exclusive);
+}
+
+static int refuse_start(const char *error) {
+    log_warning("%s", error);
+    if (!isatty(STDOUT_FILENO)) fprintf(stderr, "dunlin-server: %s\n", error);
+    return 1;
+}
+
+static int run(struct server *server) {
+    char error[1024];
+    if (server->lifecycle_options.daemonize) lifecycle_daemonize();
+    if (!lifecycle_open_log(&server->lifecycle_options, error, sizeof(error)))
+        return refuse_start(error);
+    log_notice("Dunlin %s starts, pid=%d", DUNLIN_VERSION, (int)getpid());
+    if (!lifecycle_enter_directory(&server->lifecycle_options, error, sizeof(error)))
+        return refuse_start(error);
+    adjust_descriptor_limit(&server->network_options);
+    create_modules(server);
+    int status = 1;
+    if (network_listen(server->modules.network, error, sizeof(error))) {
+        lifecycle_write_pid_file(&server->lifecycle_options);
+        lifecycle_catch_signals(server->lifecycle);
+        network_start(server->modules.network);
+        log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
+                   (unsigned long long)server->network_options.port,
+                   (unsigned long long)server->network_options.worker_threads);
+        loop_run(server->node_loop);
+        network_stop(server->modules.network, STOP_GRACE_MS);
+        lifecycle_remove_pid_file(&server->lifecycle_options);
+        status = 0;
+    } else {
+        refuse_start(error);
+    }
+    destroy_modules(server);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    int status = handle_special_arguments(argc, argv);
+    if (status >= 0) return status;
+    struct server server = {0};
+    ssize_t len = readlink("/proc/self/exe", server.executable, sizeof(server.executable) - 1);
+    if (len < 0) server.executable[0] = '\0';
+    server.config = config_create(&config_file_io);
+    server.modules.admin =
+        admin_create(&(struct admin_hooks){.reset_statistics = reset_statistics, .state = &server});
+    register_options(&server);
+    status = load_options(&server, argc, argv) ? run(&server) : 1;
+    admin_destroy(server.modules.admin);
+    config_destroy(server.config);
+    return status;
+}
