@@ -120,10 +120,13 @@ static struct taken take_one_of(const struct doc_argument *argument, struct type
 }
 
 /* One step of an optional run: lets one argument that was not given yet take words. Returns its
- * index, or `count` when none fits. */
+ * index, or `count` when none fits. The last `reserved` words are for required arguments behind the
+ * run: an option that takes any word leaves them alone. */
 static size_t take_any(const struct doc_argument *run, size_t count, const bool *is_given,
-                       struct typed typed, struct taken *taken, struct buffer *rest) {
-    for (int wants_token = 1; wants_token >= 0; wants_token--) {
+                       size_t reserved, struct typed typed, struct taken *taken,
+                       struct buffer *rest) {
+    int last = typed.count > reserved ? 0 : 1;
+    for (int wants_token = 1; wants_token >= last; wants_token--) {
         for (size_t i = 0; i < count; i++) {
             if (is_given[i] || begins_with_token(&run[i]) != (wants_token == 1)) continue;
             *taken = take(&run[i], typed, rest);
@@ -134,15 +137,15 @@ static size_t take_any(const struct doc_argument *run, size_t count, const bool 
 }
 
 /* Optional arguments that follow one another may be given in any order. */
-static size_t take_optionals(const struct doc_argument *run, size_t count, struct typed typed,
-                             bool *is_complete, struct buffer *rest) {
+static size_t take_optionals(const struct doc_argument *run, size_t count, size_t reserved,
+                             struct typed typed, bool *is_complete, struct buffer *rest) {
     bool *is_given = mem_alloc_zero(count * sizeof(*is_given));
     size_t used = 0;
     *is_complete = true;
     while (used < typed.count && *is_complete) {
         struct taken taken = {0};
         struct buffer part = {0};
-        size_t i = take_any(run, count, is_given, behind(typed, used), &taken, &part);
+        size_t i = take_any(run, count, is_given, reserved, behind(typed, used), &taken, &part);
         bool fits = i < count;
         if (fits) {
             is_given[i] = true;
@@ -154,7 +157,8 @@ static size_t take_optionals(const struct doc_argument *run, size_t count, struc
         if (!fits) break;
     }
     for (size_t i = 0; i < count; i++) {
-        if (is_given[i]) continue;
+        bool is_passed = used < typed.count && !begins_with_token(&run[i]);
+        if (is_given[i] || is_passed) continue;
         struct buffer part = {0};
         command_docs_append_argument(&run[i], false, &part);
         append_part(rest, &part);
@@ -162,6 +166,13 @@ static size_t take_optionals(const struct doc_argument *run, size_t count, struc
     }
     mem_free(is_given);
     return used;
+}
+
+static size_t required_from(const struct doc_argument *arguments, size_t count, size_t from) {
+    size_t required = 0;
+    for (size_t i = from; i < count; i++)
+        required += !arguments[i].is_optional;
+    return required;
 }
 
 static struct taken take_list(const struct doc_argument *arguments, size_t count,
@@ -175,7 +186,8 @@ static struct taken take_list(const struct doc_argument *arguments, size_t count
             run++;
         if (run > 0) {
             bool is_complete;
-            all.count += take_optionals(&arguments[i], run, left, &is_complete, rest);
+            all.count += take_optionals(&arguments[i], run, required_from(arguments, count, i),
+                                        left, &is_complete, rest);
             all.is_complete &= is_complete;
             i += run;
             continue;

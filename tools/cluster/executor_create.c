@@ -14,6 +14,7 @@
 #define JOIN_WARNING_MS 20000u /* Until links are looked at, and this for each node more. */
 #define JOIN_WARNING_PER_NODE_MS 150u
 #define REPLICATE_TRIES 50u
+#define SETTLE_MS 5000u
 
 /* ---- the join ---- */
 
@@ -77,6 +78,32 @@ bool executor_wait_for_join(struct executor *executor, size_t node_count) {
     executor_flush(executor);
     mem_free(views);
     return has_joined;
+}
+
+static bool is_up(struct executor *executor) {
+    for (size_t i = 0; i < executor->nodes.count; i++) {
+        if (executor->members[i].client == NULL) continue;
+        struct reply *reply = executor_ask(executor->members[i].client, "CLUSTER INFO");
+        bool is_ok = reply != NULL && reply->text.data != NULL &&
+                     memmem(reply->text.data, reply->text.len, "cluster_state:ok", 16) != NULL;
+        reply_destroy(reply);
+        if (!is_ok) return false;
+    }
+    return true;
+}
+
+void executor_settle(struct executor *executor) {
+    struct node_view *views = mem_alloc((executor->nodes.count + 1) * sizeof(*views));
+    uint64_t end = clock_monotonic_ms() + SETTLE_MS;
+    for (;;) {
+        size_t view_count = 0;
+        bool is_settled = refresh_views(executor, views, &view_count) &&
+                          join_is_complete(views, view_count, executor->members[0].view.count) &&
+                          is_up(executor);
+        if (is_settled || clock_monotonic_ms() >= end) break;
+        usleep(JOIN_POLL_US);
+    }
+    mem_free(views);
 }
 
 bool executor_replicate(struct executor *executor, struct member *member, const char *primary_id) {
@@ -282,6 +309,7 @@ static bool apply_plan(struct executor *executor, const struct address *addresse
         if (!member->node->is_replica) continue;
         if (!executor_replicate(executor, member, member->node->primary_id)) return false;
     }
+    executor_settle(executor);
     return true;
 }
 

@@ -95,6 +95,10 @@ MUST_USE bool executor_check(struct executor *executor);
 /* Loads all views again and again until all nodes agree and know each other. */
 MUST_USE bool executor_wait_for_join(struct executor *executor, size_t node_count);
 
+/* Waits some seconds, silently, until all reachable nodes have the same slot map and say that the
+ * cluster is up, so that a next command finds it so. Not an error if it takes longer. */
+void executor_settle(struct executor *executor);
+
 /* Makes the member meet the node at `known`, or replicate a primary. A member that does not know
  * the primary yet is asked again for some seconds. */
 MUST_USE bool executor_meet(struct executor *executor, struct member *member,

@@ -161,6 +161,8 @@ int executor_add_node(struct executor *executor, size_t count, const struct byte
                 addition.entry.port);
     if (!executor_load(executor, &addition.entry) || !executor_check(executor)) return 1;
     if (!choose_primary(executor, &addition) || !add_loaded(executor, &addition)) return 1;
+    executor_flush(executor);
+    executor_settle(executor);
     report_ok(&executor->report, "[OK] New node added correctly.\n");
     return 0;
 }

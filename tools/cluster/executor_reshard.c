@@ -136,6 +136,8 @@ static bool carry_out(struct executor *executor, const struct reshard_plan *plan
         };
         if (!executor_move_slot(executor, &transfer)) return false;
     }
+    executor_flush(executor);
+    executor_settle(executor);
     return true;
 }
 
