@@ -420,8 +420,10 @@ bool value_is_initial(const struct option *row, const void *field) {
 }
 
 void value_describe_limits(const struct option *row, struct buffer *out) {
+    // Only numbers have limits; other members may be wider than any number.
+    bool is_number = row->field.size <= sizeof(uint64_t);
     uint64_t min = (uint64_t)row->range.min;
-    uint64_t max = value_max(row);
+    uint64_t max = is_number ? value_max(row) : 0;
     switch (row->field.kind) {
     case OPTION_KIND_INT:
     case OPTION_KIND_UINT:
