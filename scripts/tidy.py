@@ -25,7 +25,7 @@ FLOORS = {
     'server/types': 5, 'server/script': 5, 'server/pubsub': 5,
     'server/net': 6,
     'server/replication': 7, 'server/cluster': 7, 'server/sentinel': 7,
-    'server/observe': 8, 'server/admin': 8, 'server': 8,
+    'server/observe': 8, 'server/admin': 8, 'server/lifecycle': 8, 'server': 8,
 }
 TOOL_FLOORS = ('server/base', 'server/resp')  # what tools may know of the server
 TOOL_EXTRA = {
@@ -45,6 +45,7 @@ SAME_FLOOR = {
     ('server/admin', 'server/observe'): 'INFO and CONFIG RESETSTAT read the counters',
     ('server', 'server/admin'): 'main wires every module',
     ('server', 'server/observe'): 'main wires every module',
+    ('server', 'server/lifecycle'): 'main starts and ends the process with it',
 }
 
 # Headers of libraries that only some folders may include.
@@ -61,6 +62,7 @@ WRITABLE = {
     ('base', 'crc16_table'): 'filled once, before its first use',
     ('base', 'crc64_table'): 'filled once, before its first use',
     ('base', 'once'): 'the word that lets the tables be filled once',
+    ('lifecycle', 'signals_seen'): 'a signal handler has no argument to find its state by',
     ('base', 'logger'): 'where lines of the log go: set at start, and a crash report needs it from anywhere',
 }
 
