@@ -1,0 +1,243 @@
+/* Reading and writing fields. */
+#include <math.h>
+
+#include "server/types/hash/hash_internal.h"
+
+void hash_reply(struct reply *reply, struct listpack_value value) {
+    if (value.text.data == NULL) {
+        reply_bulk_integer(reply, value.number);
+    } else {
+        reply_bulk(reply, value.text);
+    }
+}
+
+/* -- reading ----------------------------------------------------------------------------------- */
+
+/* The hash at argument 1 for reading; NULL when absent. False after WRONGTYPE was answered. */
+static bool find_hash(struct command_context *context, const struct record **out) {
+    struct key key = context_key(context, 1);
+    bool failed;
+    *out = context_find_typed(context, &key, RECORD_HASH, &failed);
+    return !failed;
+}
+
+static void reply_field(struct reply *reply, const struct record *record, struct bytes field) {
+    struct listpack_value value;
+    if (record != NULL && hash_get(record, field, &value)) {
+        hash_reply(reply, value);
+    } else {
+        reply_null(reply);
+    }
+}
+
+void hash_hget(struct command_context *context) {
+    const struct record *record;
+    if (find_hash(context, &record)) reply_field(context->reply, record, context->argv[2]);
+}
+
+void hash_hmget(struct command_context *context) {
+    const struct record *record;
+    if (!find_hash(context, &record)) return;
+    reply_array(context->reply, context->argc - 2);
+    for (uint32_t i = 2; i < context->argc; i++)
+        reply_field(context->reply, record, context->argv[i]);
+}
+
+void hash_hexists(struct command_context *context) {
+    const struct record *record;
+    struct listpack_value value;
+    if (!find_hash(context, &record)) return;
+    reply_integer(context->reply, record != NULL && hash_get(record, context->argv[2], &value));
+}
+
+void hash_hstrlen(struct command_context *context) {
+    const struct record *record;
+    struct listpack_value value;
+    char scratch[NUMBER_TEXT_MAX];
+    if (!find_hash(context, &record)) return;
+    bool exists = record != NULL && hash_get(record, context->argv[2], &value);
+    reply_integer(context->reply, exists ? (int64_t)hash_text(value, scratch).len : 0);
+}
+
+void hash_hlen(struct command_context *context) {
+    const struct record *record;
+    if (!find_hash(context, &record)) return;
+    reply_integer(context->reply, record == NULL ? 0 : (int64_t)hash_count(record));
+}
+
+static void reply_pair_field(void *arg, const struct hash_pair *pair) {
+    hash_reply(arg, pair->field);
+}
+
+static void reply_pair_value(void *arg, const struct hash_pair *pair) {
+    hash_reply(arg, pair->value);
+}
+
+static void reply_pair(void *arg, const struct hash_pair *pair) {
+    hash_reply(arg, pair->field);
+    hash_reply(arg, pair->value);
+}
+
+void hash_hgetall(struct command_context *context) {
+    const struct record *record;
+    if (!find_hash(context, &record)) return;
+    reply_map(context->reply, record == NULL ? 0 : hash_count(record));
+    if (record != NULL) hash_walk(record, 0, 0, reply_pair, context->reply);
+}
+
+static void reply_all(struct command_context *context,
+                      void (*visit)(void *arg, const struct hash_pair *pair)) {
+    const struct record *record;
+    if (!find_hash(context, &record)) return;
+    reply_array(context->reply, record == NULL ? 0 : hash_count(record));
+    if (record != NULL) hash_walk(record, 0, 0, visit, context->reply);
+}
+
+void hash_hkeys(struct command_context *context) {
+    reply_all(context, reply_pair_field);
+}
+
+void hash_hvals(struct command_context *context) {
+    reply_all(context, reply_pair_value);
+}
+
+/* -- writing ----------------------------------------------------------------------------------- */
+
+/* A hash that is being written: found or fresh. A fresh one belongs to the keyspace only after
+ * finish_write, so nobody sees it empty. */
+struct hash_write {
+    struct key key;
+    struct table_entry entry;
+    struct record *record;
+    struct hash_policy policy;
+};
+
+/* False after WRONGTYPE was answered. */
+static bool begin_write(struct command_context *context, struct hash_write *out) {
+    out->key = context_key(context, 1);
+    out->policy = (struct hash_policy){context->types, rng_next(context->rng)};
+    if (!context_find_typed_for_write(context, &out->key, RECORD_HASH, &out->entry)) return false;
+    out->record = out->entry.record;
+    return true;
+}
+
+/* Sets one field; a hash that is absent is begun. True when the field is new. */
+static bool write_field(struct hash_write *write, struct bytes field, struct bytes value) {
+    if (write->record == NULL) write->record = hash_record_create(write->key.name);
+    return hash_set(write->record, field, value, &write->policy);
+}
+
+static void finish_write(struct command_context *context, struct hash_write *write,
+                         const char *event, uint64_t changes) {
+    if (write->entry.record == NULL) context_insert_take(context, &write->key, write->record);
+    context_changed(context, &write->key, EVENT_HASH, event);
+    context->changes += changes - 1; // One was counted by context_changed.
+}
+
+/* HSET and HMSET, which only differ in what they answer. */
+void hash_hset(struct command_context *context) {
+    if (context->argc % 2 != 0) {
+        context_arity_error(context);
+        return;
+    }
+    struct hash_write write;
+    if (!begin_write(context, &write)) return;
+    int64_t new_count = 0;
+    for (uint32_t i = 2; i < context->argc; i += 2)
+        new_count += write_field(&write, context->argv[i], context->argv[i + 1]);
+    finish_write(context, &write, "hset", (context->argc - 2) / 2);
+    bool is_hmset = context->command->deprecated_since != NULL;
+    if (is_hmset) {
+        reply_ok(context->reply);
+    } else {
+        reply_integer(context->reply, new_count);
+    }
+}
+
+void hash_hsetnx(struct command_context *context) {
+    struct hash_write write;
+    if (!begin_write(context, &write)) return;
+    struct listpack_value value;
+    bool exists = write.record != NULL && hash_get(write.record, context->argv[2], &value);
+    if (!exists) {
+        write_field(&write, context->argv[2], context->argv[3]);
+        finish_write(context, &write, "hset", 1);
+    }
+    reply_integer(context->reply, !exists);
+}
+
+void hash_hdel(struct command_context *context) {
+    struct hash_write write;
+    if (!begin_write(context, &write)) return;
+    uint64_t deleted = 0;
+    for (uint32_t i = 2; write.record != NULL && i < context->argc; i++)
+        deleted += hash_delete(write.record, context->argv[i]);
+    if (deleted > 0) {
+        finish_write(context, &write, "hdel", deleted);
+        if (hash_count(write.record) == 0) {
+            context_delete(context, &write.key, &write.entry);
+            context_event(context, &write.key, EVENT_GENERIC, "del");
+        }
+    }
+    reply_integer(context->reply, (int64_t)deleted);
+}
+
+void hash_hincrby(struct command_context *context) {
+    int64_t amount;
+    if (!context_integer(context, 3, &amount, NULL)) return;
+    struct hash_write write;
+    if (!begin_write(context, &write)) return;
+    struct bytes field = context->argv[2];
+    struct listpack_value old = {.number = 0};
+    if (write.record != NULL) (void)hash_get(write.record, field, &old);
+    if (old.text.data != NULL && !number_parse_i64(old.text, &old.number)) {
+        reply_error(context->reply, "ERR hash value is not an integer");
+        return;
+    }
+    int64_t value;
+    if (__builtin_add_overflow(old.number, amount, &value)) {
+        reply_error(context->reply, "ERR increment or decrement would overflow");
+        return;
+    }
+    char text[NUMBER_TEXT_MAX];
+    write_field(&write, field, bytes_of(text, number_format_i64(value, text)));
+    finish_write(context, &write, "hincrby", 1);
+    reply_integer(context->reply, value);
+}
+
+/* Reads the increment of HINCRBYFLOAT; false after an error was answered. */
+static bool read_increment(struct command_context *context, long double *out) {
+    if (!context_long_double(context, 3, out)) return false;
+    if (!isnan(*out) && !isinf(*out)) return true;
+    reply_error(context->reply, "ERR value is NaN or Infinity");
+    return false;
+}
+
+void hash_hincrbyfloat(struct command_context *context) {
+    long double value;
+    if (!read_increment(context, &value)) return;
+    struct hash_write write;
+    if (!begin_write(context, &write)) return;
+    struct bytes field = context->argv[2];
+    char scratch[NUMBER_TEXT_MAX];
+    struct listpack_value old = {.number = 0};
+    long double old_value = 0;
+    if (write.record != NULL) (void)hash_get(write.record, field, &old);
+    if (!number_parse_long_double(hash_text(old, scratch), &old_value)) {
+        reply_error(context->reply, "ERR hash value is not a float");
+        return;
+    }
+    value += old_value;
+    if (isnan(value) || isinf(value)) {
+        reply_error(context->reply, "ERR increment would produce NaN or Infinity");
+        return;
+    }
+    char text[NUMBER_DOUBLE_TEXT_MAX];
+    struct bytes result = bytes_of(text, number_format_human(value, text, sizeof(text)));
+    write_field(&write, field, result);
+    finish_write(context, &write, "hincrbyfloat", 1);
+    // Replicas and files must not depend on how another machine adds and prints.
+    struct bytes effect[] = {BYTES_LITERAL("HSET"), write.key.name, field, result};
+    context_propagate(context, effect, ARRAY_COUNT(effect));
+    reply_bulk(context->reply, result);
+}
