@@ -1,9 +1,11 @@
 """Chooses the recorded cases that a server can be asked: those whose commands it has.
 
-A case is left out when it uses a command that the recorded server knows and the server under test does not, as its
-COMMAND reply says; a command that nobody knows stays (its error is the point of the case). Beside that there is one
-short list of cases, with reasons, in compat_exceptions.tsv. Both counts are reported, nothing is left out silently.
+A case is left out when it uses a command or an option that the recorded server knows and the server under test does
+not, as its COMMAND and CONFIG GET replies say; what nobody knows stays (its error is the point of the case). A step that
+only reads such options becomes a PING, and its case goes on. Beside that there is one short list of cases, with reasons,
+in compat_exceptions.tsv. What is left out is printed, never dropped silently.
 """
+import fnmatch
 import json
 import os
 import shutil
@@ -37,6 +39,44 @@ def server_commands(node):
                 walk(row[9])
     walk(node.call('COMMAND'))
     return names
+
+
+def missing_options(shared, node):
+    """Names of options, aliases too, that the recorded server has and this one has not."""
+    recorded = set()
+    with open(os.path.join(shared, 'compat', 'configs.tsv'), encoding='utf-8') as rows:
+        for row in rows:
+            fields = row.rstrip('\n').split('\t')
+            if fields[0] == 'param' and fields[10] != 'valkey':
+                recorded.update([fields[1], *fields[2].replace(',', ' ').split()])
+    with node.connect() as connection:
+        have = {name.decode() for name in connection.call('CONFIG', 'GET', '*')[::2]}
+    return recorded - have
+
+
+def options_in(words):
+    """The option names or patterns that a CONFIG GET or CONFIG SET names."""
+    words = [word.lower() if isinstance(word, str) else '' for word in words]
+    if words[:2] == ['config', 'get']:
+        return words[2:]
+    return words[2::2] if words[:2] == ['config', 'set'] else []
+
+
+def without_absent_options(case, absent):
+    """(case, [option names that it cannot do without]). Steps that only read absent ones are replaced."""
+    lacking, steps = set(), []
+    for words in case.get('setup', []) + case.get('teardown', []):
+        lacking.update(name for name in options_in(words) if name in absent)
+    for step in case['steps']:
+        words = step.get('cmd') or []
+        named = {option for name in options_in(words) for option in fnmatch.filter(absent, name)}
+        if named and str(words[1]).lower() == 'get' and step['expect'][0] in '*%':
+            kept = {'conn': step['conn']} if 'conn' in step else {}
+            step = {'cmd': ['PING'], 'match': 'exact', 'expect': ['+', 'PONG'], **kept}
+        else:
+            lacking |= named
+        steps.append(step)
+    return {**case, 'steps': steps}, lacking
 
 
 def names_in(words, containers):
@@ -79,7 +119,7 @@ def load_exceptions():
 def write_corpus(shared, node, families, folder):
     """Writes the chosen cases as a corpus of its own. Returns (kept, [(family, case, missing commands or reason)])."""
     recorded, present = recorded_commands(shared), server_commands(node)
-    missing = recorded - present
+    missing, absent = recorded - present, missing_options(shared, node)
     containers = {name.split('|')[0] for name in recorded if '|' in name}
     exceptions = load_exceptions() if missing else {}
     source = os.path.join(shared, 'compat', 'replay')
@@ -90,13 +130,13 @@ def write_corpus(shared, node, families, folder):
         with open(os.path.join(source, family + '.jsonl'), encoding='utf-8') as cases, \
                 open(os.path.join(folder, family + '.jsonl'), 'w', encoding='utf-8') as chosen:
             for line in cases:
-                case = json.loads(line)
-                lacking = used_commands(case, containers) & missing
+                case, lacking = without_absent_options(json.loads(line), absent)
+                lacking |= used_commands(case, containers) & missing
                 if lacking:
                     left_out.append((family, case['name'], ' '.join(sorted(lacking))))
                 elif (family, case['name']) in exceptions:
                     left_out.append((family, case['name'], exceptions[family, case['name']]))
                 else:
-                    chosen.write(line)
+                    chosen.write(json.dumps(case) + '\n')
                     kept += 1
     return kept, left_out
