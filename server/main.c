@@ -1,5 +1,5 @@
-/* The composition root: the one file that sees all modules, makes them, hands each what it needs, and
- * takes them apart in reverse.
+/* The composition root: the one file that sees all modules, makes them, hands each what it needs,
+ * and takes them apart in reverse.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -72,7 +72,7 @@ struct server {
     char executable[512];
 };
 
-/* -- options ------------------------------------------------------------------------------------------ */
+/* -- options -- */
 
 static bool apply_security(void *context, struct config_change *change) {
     struct server *server = context;
@@ -107,7 +107,8 @@ static void register_options(struct server *server) {
 static int print_usage(void) {
     puts("Usage: dunlin-server [FILE | -] [--option value ...]\n"
          "       dunlin-server --version | --help\n\n"
-         "FILE is a configuration file in the form of redis.conf; '-' reads it from standard input.\n"
+         "FILE is a configuration file in the form of redis.conf; '-' reads it from standard "
+         "input.\n"
          "Options on the command line win over the file: dunlin-server --port 7000 --dir /data");
     return 0;
 }
@@ -134,7 +135,7 @@ static bool load_options(struct server *server, int argc, char **argv) {
     return false;
 }
 
-/* -- the node's loop ------------------------------------------------------------------------------------ */
+/* -- the node's loop -- */
 
 static void on_cron(void *arg) {
     struct server *server = arg;
@@ -154,7 +155,7 @@ static void defer(void *state, void (*job)(void *arg), void *arg) {
     background_defer(state, job, arg);
 }
 
-/* -- making and unmaking ---------------------------------------------------------------------------------- */
+/* -- making and unmaking -- */
 
 /* Room for as many descriptors as clients are allowed, or fewer clients. */
 static void adjust_descriptor_limit(struct network_options *options) {
@@ -165,8 +166,9 @@ static void adjust_descriptor_limit(struct network_options *options) {
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= wanted) return;
     if (limit.rlim_cur <= SPARE_DESCRIPTORS) return;
     options->max_clients = limit.rlim_cur - SPARE_DESCRIPTORS;
-    log_warning("The system allows %llu open files, so maxclients is %llu. Raise 'ulimit -n' for more.",
-                (unsigned long long)limit.rlim_cur, (unsigned long long)options->max_clients);
+    log_warning(
+        "The system allows %llu open files, so maxclients is %llu. Raise 'ulimit -n' for more.",
+        (unsigned long long)limit.rlim_cur, (unsigned long long)options->max_clients);
 }
 
 static void reset_statistics(void *state) {

@@ -178,8 +178,7 @@ bool command_has_keys(const struct command *command) {
     return command->find_keys != NULL || command->keys[0].begin != KEY_BEGIN_NONE;
 }
 
-/* -- key positions ------------------------------------------------------------------------------
- */
+/* -- key positions -- */
 
 struct found_keys {
     uint32_t *out;

@@ -44,12 +44,16 @@ struct dispatch_worker {
     uint16_t locked[LOCK_MAX];
     uint32_t locked_count;
     bool is_exclusive;
-    uint64_t command_began_ns; /* Monotonic; the end of the command before. */
-    uint32_t expire_db;        /* Where dispatch_expire_some goes on. */
+    uint64_t began_ticks; /* Of the command in work: the end of the one before. */
+    uint64_t batch_ticks; /* When the clocks below were read, */
+    uint64_t stale_ticks; /* and after how many more ticks they are read again. */
+    uint64_t batch_ms;    /* Monotonic. */
+    int64_t batch_wall_ms;
+    uint32_t expire_db; /* Where dispatch_expire_some goes on. */
     uint32_t expire_slot;
     uint32_t expire_cursor;
     struct dispatch_stats stats;
-    struct command_stats *command_stats; /* By id. */
+    struct command_stats *command_stats; /* By id; `usec` in ticks until it is shown. */
     struct error_count error_counts[ERROR_CODE_MAX];
     uint32_t error_code_count;
     struct dispatch_worker *next;

@@ -33,8 +33,7 @@ void context_init(struct command_context *context, struct dispatch_worker *worke
     };
 }
 
-/* -- keys ---------------------------------------------------------------------------------------
- */
+/* -- keys -- */
 
 struct key context_key_of(const struct command_context *context, struct bytes name) {
     struct key key;
@@ -60,9 +59,9 @@ static void delete_expired(struct command_context *context, const struct key *ke
                            struct table_entry *entry) {
     // The name may lie in the record that goes away.
     if (context->is_journaled) {
-        struct bytes effect[2] = {
-            context->types->lazy_expire ? BYTES_LITERAL("UNLINK") : BYTES_LITERAL("DEL"),
-            key->name};
+        struct bytes effect[2] = {context->types->lazy_expire ? BYTES_LITERAL("UNLINK")
+                                                              : BYTES_LITERAL("DEL"),
+                                  key->name};
         journal_unit_add(context->unit, keyspace_database(context->keyspace), effect, 2);
     }
     transaction_touch(context->databases, context->keyspace, key);
@@ -133,8 +132,7 @@ bool context_find_typed_for_write(struct command_context *context, const struct 
     return false;
 }
 
-/* -- changes ------------------------------------------------------------------------------------
- */
+/* -- changes -- */
 
 void context_insert_take(struct command_context *context, const struct key *key,
                          struct record *record) {
@@ -199,8 +197,7 @@ void context_event(struct command_context *context, const struct key *key, unsig
     (void)event;
 }
 
-/* -- propagation --------------------------------------------------------------------------------
- */
+/* -- propagation -- */
 
 void context_propagate(struct command_context *context, const struct bytes *argv, uint32_t argc) {
     context->has_effects = true;
@@ -224,8 +221,7 @@ void context_propagate_nothing(struct command_context *context) {
     context->has_effects = true;
 }
 
-/* -- arguments ----------------------------------------------------------------------------------
- */
+/* -- arguments -- */
 
 bool context_integer(struct command_context *context, uint32_t argument, int64_t *out,
                      const char *error) {

@@ -80,8 +80,7 @@ struct command_context {
     struct key first_key;
 };
 
-/* -- keys ---------------------------------------------------------------------------------------
- */
+/* -- keys -- */
 
 /* The key that stands at argv[argument]. Cheap for a command's first key: dispatch has hashed it.
  */
@@ -116,8 +115,7 @@ bool context_find_typed_for_write(struct command_context *context, const struct 
  * context->keyspace, so exchange it around the calls. */
 struct keyspace *context_keyspace(struct command_context *context, uint32_t db);
 
-/* -- changes ------------------------------------------------------------------------------------
- */
+/* -- changes -- */
 
 /* A new key. The keyspace owns the record. */
 void context_insert_take(struct command_context *context, const struct key *key,
@@ -176,8 +174,7 @@ void context_changed(struct command_context *context, const struct key *key, uns
 void context_event(struct command_context *context, const struct key *key, unsigned event_class,
                    const char *event);
 
-/* -- propagation --------------------------------------------------------------------------------
- */
+/* -- propagation -- */
 
 /* Adds an effect: a command that does the same on a replica or when a file is replayed. The first
  * call replaces the command as it was sent. Costs nothing while nobody reads the journal. */
@@ -187,8 +184,7 @@ void context_propagate_texts(struct command_context *context, uint32_t argc,
 /* Nothing is to be propagated for this command. */
 void context_propagate_nothing(struct command_context *context);
 
-/* -- arguments ----------------------------------------------------------------------------------
- */
+/* -- arguments -- */
 
 /* Reads an argument as an integer; answers "ERR value is not an integer or out of range" (or
  * `error` when it is not NULL, which begins with its code word) and returns false if it is none. */

@@ -8,13 +8,15 @@
 
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/command/command_internal.h"
 
-enum { PAUSE_BITS = ADMISSION_PAUSE_WRITES | ADMISSION_PAUSE_ALL };
+enum { PAUSE_BITS = ADMISSION_PAUSE_WRITES | ADMISSION_PAUSE_ALL, STALE_US = 250 };
 
-/* -- life ---------------------------------------------------------------------------------------
- */
+static void read_clocks(struct dispatch_worker *worker);
+
+/* -- life -- */
 
 struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     struct dispatcher *dispatcher = mem_alloc_zero(sizeof(*dispatcher));
@@ -83,6 +85,8 @@ struct dispatch_worker *dispatch_worker_create(struct dispatcher *dispatcher, st
     worker->turn = turn;
     worker->dispatcher = dispatcher;
     rng_seed_from_os(&worker->rng);
+    worker->stale_ticks = (uint64_t)(clock_ticks_per_us() * STALE_US);
+    read_clocks(worker);
     worker->command_stats = mem_alloc_zero(command_table_id_count(dispatcher->modules->commands) *
                                            sizeof(*worker->command_stats));
     pthread_mutex_lock(&dispatcher->workers_lock);
@@ -112,8 +116,7 @@ struct turn *dispatch_worker_turn(struct dispatch_worker *worker) {
     return worker->turn;
 }
 
-/* -- pauses -------------------------------------------------------------------------------------
- */
+/* -- pauses -- */
 
 static void apply_pauses(struct dispatcher *dispatcher) {
     uint32_t bits = 0;
@@ -153,8 +156,7 @@ bool dispatcher_writes_paused(const struct dispatcher *dispatcher) {
     return (dispatcher_admission(dispatcher) & PAUSE_BITS) != 0;
 }
 
-/* -- locks --------------------------------------------------------------------------------------
- */
+/* -- locks -- */
 
 static struct slot_lock *lock_of(struct dispatch_worker *worker, uint16_t slot) {
     return &databases_slot(worker->dispatcher->databases, slot)->lock;
@@ -217,8 +219,7 @@ void dispatch_exclusive_end(struct dispatch_worker *worker) {
     exclusive_end(worker->dispatcher->exclusive, worker->turn);
 }
 
-/* -- errors before anything runs ------------------------------------------------------------------
- */
+/* -- errors before anything runs -- */
 
 void dispatch_count_error(struct dispatch_worker *worker, const char *code) {
     worker->stats.errors++;
@@ -242,13 +243,25 @@ static void count_errors(struct dispatch_worker *worker, struct session *session
 /* Printable form of a client's word for an error text, cut short. */
 static void printable(struct bytes word, size_t max, char *out) {
     size_t len = word.len < max ? word.len : max;
-    for (size_t i = 0; i < len; i++)
-        out[i] = word.data[i] == '\0' ? ' ' : (char)word.data[i];
-    out[len] = '\0';
+    memcpy(out, word.data, len);
+    out[len] = '\0'; // A NUL inside ends the text earlier, as it does for Redis.
+}
+
+/* A web browser that was talked into sending to this port: its next lines may be commands that
+ * somebody else wrote, so nothing more of it is read. */
+static bool is_http(struct bytes name) {
+    return bytes_equal_text_nocase(name, "post") || bytes_equal_text_nocase(name, "host:");
 }
 
 static void reject_unknown(struct session *session, const struct bytes *argv, uint32_t argc,
                            const struct command_entry *container) {
+    if (is_http(argv[0])) {
+        log_warning("Possible security attack: a client at %s speaks HTTP (POST or Host:). "
+                    "Connection aborted.",
+                    session->peer);
+        session->close_now = true;
+        return;
+    }
     char name[136];
     printable(argv[container == NULL ? 0 : 1], 128, name);
     if (container != NULL) {
@@ -298,8 +311,7 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
     return true;
 }
 
-/* -- admission with the slots locked --------------------------------------------------------------
- */
+/* -- admission with the slots locked -- */
 
 enum admission_verdict { ADMITTED, REFUSED, PUT_ASIDE };
 
@@ -349,8 +361,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     return ADMITTED;
 }
 
-/* -- running
- * ---------------------------------------------------------------------------------------- */
+/* -- running -- */
 
 /* Notes a command as its own effect when the handler said nothing else. */
 static void add_own_effect(struct command_context *context) {
@@ -394,9 +405,9 @@ void dispatch_queued(struct dispatch_worker *worker, struct command_context *out
     context.in_transaction = true;
     context.is_exclusive = outer->is_exclusive;
     session->command = entry->row;
-    uint64_t began_ns = clock_monotonic_ns();
+    uint64_t began = clock_ticks();
     call(worker, &context, entry);
-    worker->command_stats[entry->id].usec += (clock_monotonic_ns() - began_ns) / 1000;
+    worker->command_stats[entry->id].usec += clock_ticks() - began;
     worker->stats.commands++;
 }
 
@@ -475,13 +486,21 @@ static struct plan plan_command(struct dispatch_worker *worker, struct session *
     return plan;
 }
 
+/* The clocks are read once a batch, and again when commands took their time: asking for each
+ * command would cost more than many of them. Deadlines are exact to a quarter of a millisecond. */
+static void read_clocks(struct dispatch_worker *worker) {
+    worker->batch_ticks = clock_ticks();
+    worker->batch_ms = clock_monotonic_ms();
+    worker->batch_wall_ms = (int64_t)clock_wall_ms();
+}
+
 /* What is left once locks are held: admission, queueing or running, journal. */
 static enum dispatch_result run_locked(struct dispatch_worker *worker, struct session *session,
                                        const struct command_entry *entry, const struct bytes *argv,
                                        uint32_t argc, const struct plan *plan) {
     const struct command *row = entry->row;
     struct command_context context;
-    context_init(&context, worker, session, (int64_t)clock_wall_ms());
+    context_init(&context, worker, session, worker->batch_wall_ms);
     context.command = row;
     context.argv = argv;
     context.argc = argc;
@@ -594,22 +613,23 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     if (UNLIKELY(was_asking) && session->transaction == NULL) session->is_asking = false;
     worker->stats.commands++;
     session->commands_run++;
-    uint64_t now_ns = clock_monotonic_ns();
-    worker->command_stats[entry->id].usec += (now_ns - worker->command_began_ns) / 1000;
-    worker->command_began_ns = now_ns;
+    uint64_t now = clock_ticks();
+    worker->command_stats[entry->id].usec += now - worker->began_ticks;
+    worker->began_ticks = now;
+    if (UNLIKELY(now - worker->batch_ticks > worker->stale_ticks)) read_clocks(worker);
     return result;
 }
 
 void dispatch_batch_begin(struct dispatch_worker *worker) {
-    worker->command_began_ns = clock_monotonic_ns();
+    read_clocks(worker);
+    worker->began_ticks = worker->batch_ticks;
 }
 
 uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker) {
-    return worker->command_began_ns / 1000000;
+    return worker->batch_ms;
 }
 
-/* -- expiry
- * ------------------------------------------------------------------------------------------ */
+/* -- expiry -- */
 
 enum { DUE_AT_ONCE = 16, BUCKETS_AT_ONCE = 64 };
 
@@ -686,8 +706,7 @@ uint32_t dispatch_expire_some(struct dispatch_worker *worker, uint32_t budget) {
     return deleted;
 }
 
-/* -- statistics
- * -------------------------------------------------------------------------------------- */
+/* -- statistics -- */
 
 /* The figures are read while their owners go on counting: a sum is at most a moment old. */
 void dispatcher_stats(const struct dispatcher *dispatcher, struct dispatch_stats *out) {
@@ -711,6 +730,7 @@ void dispatcher_command_stats(const struct dispatcher *dispatcher, uint32_t comm
         out->rejected += worker->command_stats[command_id].rejected;
         out->failed += worker->command_stats[command_id].failed;
     }
+    out->usec = (uint64_t)((double)out->usec / clock_ticks_per_us());
 }
 
 void dispatcher_reset_stats(struct dispatcher *dispatcher) {

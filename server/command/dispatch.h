@@ -104,8 +104,7 @@ uint32_t dispatch_expire_some(struct dispatch_worker *worker, uint32_t budget);
 /* DEBUG SET-ACTIVE-EXPIRE. Everything parked. */
 void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on);
 
-/* -- for modules that work outside a command ------------------------------------------------------
- */
+/* -- for modules that work outside a command -- */
 
 /* Parks everybody (the worker's own turn is let go and taken again). */
 void dispatch_exclusive_begin(struct dispatch_worker *worker);
@@ -114,8 +113,7 @@ void dispatch_exclusive_end(struct dispatch_worker *worker);
 struct databases *dispatcher_databases(const struct dispatcher *dispatcher);
 struct exclusive *dispatcher_exclusive(const struct dispatcher *dispatcher);
 
-/* -- statistics -----------------------------------------------------------------------------------
- */
+/* -- statistics -- */
 
 struct command_stats {
     uint64_t calls;

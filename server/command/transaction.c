@@ -4,8 +4,7 @@
 #include "server/base/mem.h"
 #include "server/command/command_internal.h"
 
-/* -- the queue ----------------------------------------------------------------------------------
- */
+/* -- the queue -- */
 
 void transaction_discard(struct session *session) {
     struct transaction *transaction = session->transaction;
@@ -55,8 +54,7 @@ void transaction_queue(struct session *session, const struct command_entry *entr
         transaction->is_exclusive = true;
 }
 
-/* -- watches ------------------------------------------------------------------------------------
- */
+/* -- watches -- */
 
 struct bytes slot_watcher_name(const struct slot_watcher *watcher) {
     return bytes_of(watcher->name, watcher->name_len);
@@ -166,8 +164,7 @@ static bool watched_key_expired(struct command_context *context) {
     return false;
 }
 
-/* -- commands -----------------------------------------------------------------------------------
- */
+/* -- commands -- */
 
 static void multi(struct command_context *context) {
     if (context->session->transaction != NULL) {

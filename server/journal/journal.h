@@ -62,8 +62,7 @@ void journal_append_raw(struct journal *journal, struct bytes stream);
  * workers. */
 void journal_set_wake(struct journal *journal, void (*wake)(void *state), void *state);
 
-/* -- replication --------------------------------------------------------------------------------
- */
+/* -- replication -- */
 
 uint64_t journal_position(const struct journal *journal);
 uint64_t journal_offset(const struct journal *journal); /* master_repl_offset */

@@ -40,8 +40,7 @@ struct databases {
     uint8_t secret[SECRET_SIZE];
 };
 
-/* -- hashing ------------------------------------------------------------------------------------
- */
+/* -- hashing -- */
 
 static inline uint64_t hash(const struct databases *databases, struct bytes name) {
     return XXH3_64bits_withSecret(name.data, name.len, databases->secret, SECRET_SIZE);
@@ -80,8 +79,7 @@ void key_init(struct key *key, const struct databases *databases, struct bytes n
     }
 }
 
-/* -- databases ----------------------------------------------------------------------------------
- */
+/* -- databases -- */
 
 struct databases *databases_create(const struct databases_options *options) {
     ASSERT(options->count >= 1 && options->count <= DATABASE_MAX);
@@ -227,8 +225,7 @@ void databases_set_background(struct databases *databases,
     databases->defer_state = state;
 }
 
-/* -- one keyspace -------------------------------------------------------------------------------
- */
+/* -- one keyspace -- */
 
 void keyspace_ref(struct keyspace *keyspace) {
     atomic_fetch_add(&keyspace->refs, 1);
@@ -294,8 +291,7 @@ void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key) {
     table_prefetch(&keyspace->tables[key->slot], key->order);
 }
 
-/* -- deadlines and counts -----------------------------------------------------------------------
- */
+/* -- deadlines and counts -- */
 
 uint32_t keyspace_earliest(const struct keyspace *keyspace, unsigned slot) {
     return TABLE_NO_DEADLINE -
@@ -321,8 +317,7 @@ static void uncount_deadline(struct keyspace *keyspace, int64_t deadline_ms) {
                               memory_order_relaxed);
 }
 
-/* -- passes -------------------------------------------------------------------------------------
- */
+/* -- passes -- */
 
 bool databases_attach_pass(struct databases *databases, struct keyspace_pass *pass) {
     for (unsigned i = 0; i < PASS_MAX; i++) {
@@ -372,8 +367,7 @@ static void mark_newborn(struct keyspace *keyspace, const struct key *key, struc
     record_set_marks(record, marks);
 }
 
-/* -- changes ------------------------------------------------------------------------------------
- */
+/* -- changes -- */
 
 static _Atomic uint64_t *group_count(struct keyspace *keyspace, uint16_t slot) {
     return &keyspace->group_counts[slot / SLOT_GROUP];
@@ -428,8 +422,7 @@ struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key
     return record;
 }
 
-/* -- destruction --------------------------------------------------------------------------------
- */
+/* -- destruction -- */
 
 struct doomed {
     const struct data_type *type;
@@ -455,8 +448,7 @@ void keyspace_destroy_record(struct databases *databases, struct record *record,
     record_free(record);
 }
 
-/* -- walking ------------------------------------------------------------------------------------
- */
+/* -- walking -- */
 
 unsigned keyspace_next_slot(const struct keyspace *keyspace, unsigned from) {
     while (from < SLOT_COUNT) {

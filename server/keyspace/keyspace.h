@@ -113,7 +113,7 @@ uint64_t databases_seed(const struct databases *databases);
 void key_init(struct key *key, const struct databases *databases, struct bytes name);
 uint16_t key_hash_slot(struct bytes name); /* The cluster's slot, hash tags honoured. */
 
-/* -- one keyspace ------------------------------------------------------------------------------ */
+/* -- one keyspace -- */
 
 unsigned keyspace_database(const struct keyspace *keyspace); /* Its number at the moment. */
 uint64_t keyspace_count(const struct keyspace *keyspace); /* Any thread; expired ones included. */
@@ -160,8 +160,7 @@ struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key
 /* Destroys a record and its value, in the background when it is big and `is_lazy`. */
 void keyspace_destroy_record(struct databases *databases, struct record *record, bool is_lazy);
 
-/* -- walking ------------------------------------------------------------------------------------
- */
+/* -- walking -- */
 
 /* The next slot at or after `from` that holds a key, or SLOT_COUNT. Skips empty groups. Any thread:
  * what it says may be outdated at once. */
@@ -174,16 +173,14 @@ unsigned keyspace_random_slot(const struct keyspace *keyspace, struct rng *rng);
 uint32_t keyspace_earliest(const struct keyspace *keyspace, unsigned slot);
 void keyspace_set_earliest(struct keyspace *keyspace, unsigned slot, uint32_t earliest);
 
-/* -- passes -------------------------------------------------------------------------------------
- */
+/* -- passes -- */
 
 /* Registers or removes a pass. Everything parked. attach returns false when PASS_MAX are running;
  * else sets pass->mark. */
 bool databases_attach_pass(struct databases *databases, struct keyspace_pass *pass);
 void databases_detach_pass(struct databases *databases, struct keyspace_pass *pass);
 
-/* -- memory -------------------------------------------------------------------------------------
- */
+/* -- memory -- */
 
 /* Bytes of buckets and bounds of all databases; walks the slots (milliseconds). */
 size_t databases_table_bytes(const struct databases *databases);

@@ -59,8 +59,7 @@ void lifecycle_set_hooks(struct lifecycle *lifecycle, const struct lifecycle_hoo
     lifecycle->hooks = *hooks;
 }
 
-/* -- carrying it out
- * ---------------------------------------------------------------------------------- */
+/* -- carrying it out -- */
 
 /* Saves if that is wanted. Everything parked. False: the process must go on. */
 static bool save_if_wanted(struct lifecycle *lifecycle) {
@@ -150,8 +149,7 @@ void lifecycle_tick(struct lifecycle *lifecycle) {
     if (is_late || caught_up(lifecycle)) loop_post(worker_loop, finish_on_worker, lifecycle);
 }
 
-/* -- SHUTDOWN
- * ------------------------------------------------------------------------------------------- */
+/* -- SHUTDOWN -- */
 
 struct shutdown_words {
     bool is_now;

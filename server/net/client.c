@@ -22,8 +22,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events);
 static void on_writable(struct ev_loop *ev, ev_io *watcher, int events);
 static void on_block_timer(struct ev_loop *ev, ev_timer *watcher, int events);
 
-/* -- life ---------------------------------------------------------------------------------------
- */
+/* -- life -- */
 
 static struct client **bucket_of(struct worker *worker, uint64_t id) {
     return &worker->by_id[(id / worker->network->worker_count) % ID_BUCKETS];
@@ -125,8 +124,7 @@ size_t client_memory(const struct client *client) {
     return sizeof(*client) + client->in.cap + client->out.cap;
 }
 
-/* -- output ---------------------------------------------------------------------------------------
- */
+/* -- output -- */
 
 static void give_output_buffer(struct client *client) {
     struct worker *worker = client->worker;
@@ -274,8 +272,7 @@ void client_check_limits(struct worker *worker) {
     }
 }
 
-/* -- input ----------------------------------------------------------------------------------------
- */
+/* -- input -- */
 
 static void reject_protocol(struct client *client, const char *error) {
     reply_error_format(&client->session.reply, "ERR Protocol error: %s", error);

@@ -8,8 +8,7 @@
 #include "server/net/connection_internal.h"
 #include "server/net/network_internal.h"
 
-/* -- names ----------------------------------------------------------------------------------------
- */
+/* -- names -- */
 
 static bool is_printable_word(struct bytes word) {
     for (size_t i = 0; i < word.len; i++) {
@@ -73,8 +72,7 @@ void client_id(struct command_context *context) {
     reply_integer(context->reply, (int64_t)context->session->id);
 }
 
-/* -- CLIENT LIST
- * ------------------------------------------------------------------------------------ */
+/* -- CLIENT LIST -- */
 
 static void append_flags(const struct session *session, struct buffer *out) {
     size_t before = out->len;
@@ -220,8 +218,7 @@ void client_list(struct command_context *context) {
     buffer_deinit(&walk.text);
 }
 
-/* -- CLIENT KILL
- * ------------------------------------------------------------------------------------ */
+/* -- CLIENT KILL -- */
 
 struct kill_filter {
     uint64_t id;
@@ -324,8 +321,7 @@ void client_kill_command(struct command_context *context) {
     reply_integer(context->reply, (int64_t)filter.killed);
 }
 
-/* -- switches
- * ---------------------------------------------------------------------------------------- */
+/* -- switches -- */
 
 static void set_switch(struct command_context *context, bool *is_on) {
     if (context_argument_is(context, 2, "ON")) {
@@ -398,8 +394,7 @@ void client_unpause(struct command_context *context) {
     reply_ok(context->reply);
 }
 
-/* -- CLIENT UNBLOCK
- * ------------------------------------------------------------------------------------ */
+/* -- CLIENT UNBLOCK -- */
 
 static void unblock_with_timeout(struct session *session, void *arg) {
     (void)arg;

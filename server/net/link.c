@@ -306,8 +306,7 @@ uint16_t link_peer_port(struct link *link) {
     return link->peer_port;
 }
 
-/* -- listeners ----------------------------------------------------------------------------------
- */
+/* -- listeners -- */
 
 enum { ACCEPTS_A_TURN = 1000 };
 

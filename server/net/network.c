@@ -16,8 +16,7 @@
 
 enum { ACCEPTS_A_TURN = 1000, CRON_MS = 1000 };
 
-/* -- workers --------------------------------------------------------------------------------------
- */
+/* -- workers -- */
 
 static void before_sleep(void *arg) {
     struct worker *worker = arg;
@@ -93,8 +92,7 @@ uint32_t network_worker_of(const struct network *network, const struct session *
     return (uint32_t)(session->id % network->worker_count);
 }
 
-/* -- listening
- * -------------------------------------------------------------------------------------- */
+/* -- listening -- */
 
 struct adoption {
     struct worker *worker;
@@ -249,8 +247,7 @@ void network_stop(struct network *network, uint64_t grace_ms) {
     }
 }
 
-/* -- other threads' clients
- * --------------------------------------------------------------------------- */
+/* -- other threads' clients -- */
 
 struct post {
     struct network *network;
@@ -347,8 +344,7 @@ void network_retry_paused(struct network *network) {
         loop_post(network->workers[i].loop, retry_paused, &network->workers[i]);
 }
 
-/* -- feeds
- * -------------------------------------------------------------------------------------------- */
+/* -- feeds -- */
 
 void network_set_feed(struct network *network, struct session *session,
                       const struct client_feed *feed, void *state) {
@@ -374,8 +370,7 @@ void network_kick(struct network *network, uint64_t session_id) {
     network_post(network, session_id, kick_posted, NULL);
 }
 
-/* -- guests
- * -------------------------------------------------------------------------------------------- */
+/* -- guests -- */
 
 void network_register_session(struct network *network, struct session *session) {
     for (size_t i = 0; i < sizeof(network->guests) / sizeof(network->guests[0]); i++) {
@@ -391,8 +386,7 @@ void network_unregister_session(struct network *network, struct session *session
     }
 }
 
-/* -- figures
- * -------------------------------------------------------------------------------------------- */
+/* -- figures -- */
 
 void network_stats_read(struct network *network, struct network_stats *out) {
     *out = (struct network_stats){

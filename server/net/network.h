@@ -60,8 +60,7 @@ struct dispatch_worker *network_dispatch_worker(struct network *network, uint32_
 /* The worker that a session belongs to. */
 uint32_t network_worker_of(const struct network *network, const struct session *session);
 
-/* -- other threads' clients ---------------------------------------------------------------------
- */
+/* -- other threads' clients -- */
 
 /* Any thread: runs fn(session, arg) on the client's worker, or fn(NULL, arg) when it is gone. */
 void network_post(struct network *network, uint64_t session_id,
@@ -87,8 +86,7 @@ struct session *network_find(struct network *network, uint64_t session_id);
 /* Any thread: all clients whose commands were put aside by a pause try again. */
 void network_retry_paused(struct network *network);
 
-/* -- feeds: replicas ------------------------------------------------------------------------------
- */
+/* -- feeds: replicas -- */
 
 /* A client that is fed from elsewhere: whenever its socket takes bytes and no reply is queued, the
  * worker asks the feed for more. Runs on the client's worker. */
@@ -104,16 +102,14 @@ void *network_feed_state(const struct session *session); /* NULL when it has non
 /* Any thread: there may be more to feed to this client. */
 void network_kick(struct network *network, uint64_t session_id);
 
-/* -- a stream that is not a client's
- * --------------------------------------------------------------- */
+/* -- a stream that is not a client's -- */
 
 /* Sessions made by others (the link to a primary) count as clients in CLIENT LIST. Everything
  * parked or on worker 0. */
 void network_register_session(struct network *network, struct session *session);
 void network_unregister_session(struct network *network, struct session *session);
 
-/* -- figures
- * --------------------------------------------------------------------------------------- */
+/* -- figures -- */
 
 struct network_stats {
     uint64_t connected_clients;

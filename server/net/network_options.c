@@ -3,8 +3,7 @@
 #include "server/base/number.h"
 #include "server/net/network.h"
 
-/* -- client-output-buffer-limit
- * --------------------------------------------------------------------- */
+/* -- client-output-buffer-limit -- */
 
 static const char *const limit_classes[] = {"normal", "slave", "pubsub"};
 
@@ -72,8 +71,7 @@ static const struct option_ops limit_ops = {
     .format_line = format_limit_line,
 };
 
-/* -- rows
- * --------------------------------------------------------------------------------------------- */
+/* -- rows -- */
 
 const struct option network_option_rows[] = {
     {

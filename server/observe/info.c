@@ -60,8 +60,7 @@ void observer_extend_section(struct observer *observer, const char *name,
     observer->extensions[observer->extension_count++] = (struct section){name, append, state};
 }
 
-/* -- sampling
- * ----------------------------------------------------------------------------------------- */
+/* -- sampling -- */
 
 static void sample(struct observer *observer, struct rate *rate, uint64_t now,
                    uint64_t elapsed_ms) {
@@ -110,8 +109,7 @@ void observer_reset(struct observer *observer) {
     atomic_store(&observer->peak_bytes, 0);
 }
 
-/* -- sections
- * ----------------------------------------------------------------------------------------- */
+/* -- sections -- */
 
 static void field_u64(struct buffer *out, const char *name, uint64_t value) {
     buffer_append_format(out, "%s:%llu\r\n", name, (unsigned long long)value);
@@ -330,9 +328,7 @@ static void append_keyspace(void *state, struct buffer *out) {
     }
 }
 
-/* -- INFO
- * -----------------------------------------------------------------------------------------------
- */
+/* -- INFO -- */
 
 /* The order of Redis. Rows without a function are handed in by other modules. */
 static const struct info_row {

@@ -43,8 +43,7 @@ uint32_t table_coarse_deadline(int64_t deadline_ms) {
     return steps >= (int64_t)TABLE_NO_DEADLINE ? TABLE_NO_DEADLINE - 1 : (uint32_t)steps;
 }
 
-/* -- buckets ------------------------------------------------------------------------------------
- */
+/* -- buckets -- */
 
 static inline uint8_t tag_of(uint64_t order) {
     uint8_t tag = (uint8_t)(order >> 16);
@@ -155,8 +154,7 @@ static void prune_chain(struct table_bucket *head) {
     }
 }
 
-/* -- look-up ------------------------------------------------------------------------------------
- */
+/* -- look-up -- */
 
 static inline bool lies_in_old(const struct table *table, uint64_t order) {
     return UNLIKELY(table->growth != NULL) && order >= table->growth->place;
@@ -206,8 +204,7 @@ void table_prefetch(const struct table *table, uint64_t order) {
     __builtin_prefetch(&table->buckets[bucket_index(order, table->bucket_count)]);
 }
 
-/* -- deadlines ----------------------------------------------------------------------------------
- */
+/* -- deadlines -- */
 
 static uint32_t *bounds_create(uint32_t count) {
     uint32_t *bounds = mem_alloc(count * sizeof(*bounds));
@@ -231,8 +228,7 @@ void table_note_deadline(struct table *table, const struct table_entry *entry,
     }
 }
 
-/* -- resizing -----------------------------------------------------------------------------------
- */
+/* -- resizing -- */
 
 /* The bucket counts are the allocator's size classes, so that no byte of one is wasted: four steps
  * between powers of two. */
@@ -302,8 +298,7 @@ static void resize(struct table *table, uint32_t bucket_count, const struct tabl
     table_grow_step(table, RESIZE_AT_ONCE, hasher);
 }
 
-/* -- changes ------------------------------------------------------------------------------------
- */
+/* -- changes -- */
 
 void table_deinit(struct table *table) {
     if (table->growth != NULL) {
@@ -364,8 +359,7 @@ struct record *table_detach(struct table *table, struct table_entry *entry,
     return record;
 }
 
-/* -- walking ------------------------------------------------------------------------------------
- */
+/* -- walking -- */
 
 struct segment {
     const struct table_bucket *bucket;
@@ -453,8 +447,7 @@ struct record *table_random(const struct table *table, struct rng *rng) {
     }
 }
 
-/* -- expiry -------------------------------------------------------------------------------------
- */
+/* -- expiry -- */
 
 /* Looks at one bucket whose bound is due. Returns false when `out` is full before its end. */
 static bool collect_bucket(const struct table_bucket *bucket, int64_t now_ms, uint32_t *bound,
