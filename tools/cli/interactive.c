@@ -76,9 +76,28 @@ static enum edit_result read_line(struct conversation *conversation, struct byte
     return result;
 }
 
-/* Ctrl-C must reach MONITOR and a waiting subscription as an interrupted wait, not end the tool. */
+/* Ctrl-C must reach MONITOR and a waiting subscription as an interrupted wait, not end the tool. So
+ * the signal is blocked except while the client waits, and has a handler that does nothing. */
 static void ignore_signal(int signal_number) {
     (void)signal_number;
+}
+
+static void catch_interrupts(void) {
+    struct sigaction interrupt = {.sa_handler = ignore_signal};
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaction(SIGINT, &interrupt, NULL);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
+/* True when Ctrl-C was pressed while nobody waited. */
+static bool take_interrupt(void) {
+    sigset_t wanted;
+    struct timespec now = {0};
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGINT);
+    return sigtimedwait(&wanted, NULL, &now) == SIGINT;
 }
 
 static void leave_subscription(struct conversation *conversation) {
@@ -122,9 +141,10 @@ static bool take_turn(struct conversation *conversation) {
     struct session *session = builtin_session(conversation->builtin);
     uint8_t key = 0;
     struct bytes start = {0};
-    if (session_is_connected(session) && !session_is_subscribed(session) &&
-        !session_show_arrived(session)) {
-        fprintf(stderr, "Error: Server closed the connection\n");
+    bool has_interrupt = take_interrupt();
+    if (session_is_subscribed(session) && has_interrupt) leave_subscription(conversation);
+    if (session_is_connected(session) && !session_is_subscribed(session)) {
+        session_show_arrived(session); /* A lost connection shows in the prompt. */
     }
     if (session_is_subscribed(session) && conversation->is_editable) {
         if (!wait_subscribed(conversation, &key)) return true;
@@ -156,8 +176,7 @@ int run_interactive(const struct cli_options *options) {
         .is_editable = terminal_is_editable() && isatty(STDOUT_FILENO),
     };
     builtin_read_preferences(conversation.builtin);
-    struct sigaction interrupt = {.sa_handler = ignore_signal};
-    sigaction(SIGINT, &interrupt, NULL);
+    catch_interrupts();
     if (session_connect(builtin_session(conversation.builtin))) {
         (void)builtin_docs(conversation.builtin);
     }

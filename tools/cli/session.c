@@ -191,11 +191,14 @@ bool session_connect(struct session *session) {
 
 /* ---- sending and reading ---- */
 
-/* Puts up with a dead connection once, if the session is interactive. */
+/* Makes a connection that died while nobody was looking anew, if the session is interactive. A
+ * command is never sent twice over a connection that lived when it was sent: it may have run. */
 static bool send_command(struct session *session, size_t argc, const struct bytes *argv) {
+    bool is_interactive = session->settings.is_interactive;
+    if (is_interactive && client_is_connected(session->client)) session_show_arrived(session);
     if (!client_is_connected(session->client) && !session_connect(session)) return false;
     if (client_send(session->client, argc, argv) == STATUS_OK) return true;
-    if (!session->settings.is_interactive) {
+    if (!is_interactive) {
         fprintf(stderr, "Error: %s\n", client_error(session->client));
         return false;
     }
@@ -309,20 +312,7 @@ static enum session_result finish(struct session *session, size_t argc, const st
     return is_failure ? SESSION_ERROR_REPLY : SESSION_OK;
 }
 
-/* MONITOR's lines are always raw. Ends with the connection. */
-static enum session_result show_monitor(struct session *session) {
-    for (;;) {
-        struct reply *reply = read_any(session);
-        if (reply == NULL) return SESSION_LOST;
-        struct buffer line = {0};
-        format_raw(reply, BYTES_LITERAL("\n"), &line);
-        buffer_append_u8(&line, '\n');
-        session_write(buffer_view(&line));
-        buffer_deinit(&line);
-        reply_destroy(reply);
-    }
-}
-
+/* Shows what comes until the connection ends. */
 static enum session_result show_messages(struct session *session) {
     for (;;) {
         struct reply *reply = read_any(session);
@@ -416,7 +406,7 @@ enum session_result session_run(struct session *session, size_t argc, const stru
     if (reply == NULL) return SESSION_LOST;
     enum session_result result = finish(session, argc, argv, reply);
     reply_destroy(reply);
-    return result == SESSION_OK && session->state.monitors ? show_monitor(session) : result;
+    return result == SESSION_OK && session->state.monitors ? show_messages(session) : result;
 }
 
 void session_append_prompt(const struct session *session, struct buffer *out) {

@@ -66,7 +66,7 @@ MUST_USE enum session_result session_run(struct session *session, size_t argc,
 MUST_USE struct reply *session_ask(struct session *session, size_t argc, const struct bytes *argv);
 
 /* Shows messages that have arrived already, without waiting. False when the connection is lost. */
-MUST_USE bool session_show_arrived(struct session *session);
+bool session_show_arrived(struct session *session);
 
 /* The socket to wait on; -1 when not connected. */
 int session_socket(const struct session *session);

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -73,10 +74,14 @@ static enum status fail_errno(struct client *client) {
 }
 
 /* Waits until the socket is ready. A signal that the program handles ends the wait with
- * STATUS_AGAIN, so that Ctrl-C can leave a subscription. */
+ * STATUS_AGAIN, so that Ctrl-C can leave a subscription; whoever blocks signals gets them here. */
 static enum status wait_ready(int fd, short events, uint32_t timeout_ms) {
     struct pollfd poll_fd = {.fd = fd, .events = events};
-    int ready = poll(&poll_fd, 1, timeout_ms == 0 ? -1 : (int)timeout_ms);
+    struct timespec timeout = {.tv_sec = timeout_ms / 1000,
+                               .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
+    sigset_t no_signals;
+    sigemptyset(&no_signals);
+    int ready = ppoll(&poll_fd, 1, timeout_ms == 0 ? NULL : &timeout, &no_signals);
     if (ready > 0) return STATUS_OK;
     if (ready == 0) return STATUS_TIMEOUT;
     return errno == EINTR ? STATUS_AGAIN : STATUS_IO_ERROR;

@@ -243,10 +243,7 @@ static bool move_keys(struct executor *executor, const struct slot_transfer *tra
         struct reply *keys = executor_ask(client, "CLUSTER GETKEYSINSLOT %u %lld", transfer->slot,
                                           (long long)executor->context->options.pipeline);
         bool is_valid = !is_error(keys) && keys->kind == REPLY_ARRAY;
-        if (!is_valid) {
-            report_plain(&executor->report, "\n");
-            fail(executor, error_text(client, keys));
-        }
+        if (!is_valid) fail(executor, error_text(client, keys));
         bool is_done = is_valid && keys->count == 0;
         bool is_moved = is_valid && (is_done || migrate_keys(executor, transfer, keys));
         reply_destroy(keys);
@@ -269,8 +266,9 @@ bool executor_move_slot(struct executor *executor, const struct slot_transfer *t
     if (!set_slot(executor, transfer->source, transfer->slot, "MIGRATING", target->id)) {
         return false;
     }
-    if (!move_keys(executor, transfer)) return false;
+    bool is_moved = move_keys(executor, transfer);
     report_plain(&executor->report, "\n");
+    if (!is_moved) return false;
     if (!finish(executor, transfer)) return false;
     slot_set_remove(&source->slots, transfer->slot);
     slot_set_add(&target->slots, transfer->slot);
