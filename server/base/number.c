@@ -36,7 +36,7 @@ bool number_parse_i64(struct bytes text, int64_t *out) {
 }
 
 bool number_parse_long_double(struct bytes text, long double *out) {
-    char buffer[256];
+    char buffer[NUMBER_DOUBLE_TEXT_MAX];
     if (text.len == 0 || text.len >= sizeof(buffer)) return false;
     if (text.data[0] <= ' ' && text.data[0] != 0) return false;
     memcpy(buffer, text.data, text.len);
@@ -51,7 +51,7 @@ bool number_parse_long_double(struct bytes text, long double *out) {
 }
 
 bool number_parse_double(struct bytes text, double *out) {
-    char buffer[256];
+    char buffer[NUMBER_DOUBLE_TEXT_MAX];
     if (text.len == 0 || text.len >= sizeof(buffer)) return false;
     if (text.data[0] <= ' ' && text.data[0] != 0) return false;
     memcpy(buffer, text.data, text.len);

@@ -21,7 +21,7 @@ bool number_parse_i64(struct bytes text, int64_t *out);
 bool number_parse_u64(struct bytes text, uint64_t *out);
 
 /* Reads a floating point number that fills the whole text ("inf" and friends too); refuses NaN,
- * leading spaces and trailing bytes. */
+ * leading spaces, trailing bytes and more than NUMBER_DOUBLE_TEXT_MAX - 1 bytes. */
 bool number_parse_double(struct bytes text, double *out);
 bool number_parse_long_double(struct bytes text, long double *out);
 

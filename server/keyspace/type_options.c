@@ -8,7 +8,7 @@ const struct option data_type_option_rows[] = {
         .name = "hash-max-listpack-entries",
         .alias = "hash-max-ziplist-entries",
         .field = OPTION_UINT(struct data_type_options, hash_max_listpack_entries),
-        .range = {.initial = 128, .min = 0, .max = INT64_MAX},
+        .range = {.initial = 512, .min = 0, .max = INT64_MAX},
         .live = true,
         .doc = "Fields up to which a hash is kept as one compact block.",
     },
