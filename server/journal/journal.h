@@ -62,6 +62,9 @@ void journal_append_raw(struct journal *journal, struct bytes stream);
  * workers. */
 void journal_set_wake(struct journal *journal, void (*wake)(void *state), void *state);
 
+/* The readers have been told to look: the next append wakes again. Called before they look. */
+void journal_readers_served(struct journal *journal);
+
 /* -- replication -- */
 
 uint64_t journal_position(const struct journal *journal);
@@ -100,4 +103,5 @@ void journal_reader_close(struct journal_reader *reader); /* NULL is fine. */
 /* The next run of bytes, empty when the reader is up to date. Valid until advance or close. */
 struct bytes journal_reader_peek(struct journal_reader *reader);
 void journal_reader_advance(struct journal_reader *reader, size_t count);
-uint64_t journal_reader_lag(const struct journal_reader *reader); /* Bytes not yet read. */
+uint64_t journal_reader_lag(const struct journal_reader *reader);    /* Bytes not yet read. */
+uint64_t journal_reader_offset(const struct journal_reader *reader); /* Of the last byte read. */
