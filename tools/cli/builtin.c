@@ -18,7 +18,7 @@ struct builtin {
     struct command_docs docs;
     bool has_docs;
     bool shows_hints;
-    bool shows_time;
+    uint64_t shows_time_from_ms;
     int status;
 };
 
@@ -27,7 +27,7 @@ struct builtin *builtin_create(const struct cli_options *options, bool is_termin
     struct builtin *builtin = mem_alloc_zero(sizeof(*builtin));
     builtin->options = options;
     builtin->shows_hints = true;
-    builtin->shows_time = waits_for_input;
+    builtin->shows_time_from_ms = waits_for_input ? SLOW_COMMAND_MS : UINT64_MAX;
     builtin->session = session_create(&(struct session_settings){
         .options = options,
         .format = cli_options_format(options, is_terminal),
@@ -93,18 +93,65 @@ static void show_help(struct builtin *builtin, size_t count, const struct bytes 
     buffer_deinit(&text);
 }
 
+/* `:set output <style>`. False when there is no such style. */
+static bool set_output(struct builtin *builtin, struct bytes name) {
+    static const struct {
+        const char *name;
+        enum format_style style;
+    } styles[] = {
+        {"standard", FORMAT_STANDARD},
+        {"raw", FORMAT_RAW},
+        {"csv", FORMAT_CSV},
+        {"json", FORMAT_JSON},
+        {"quoted-json", FORMAT_QUOTED_JSON},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(styles); i++) {
+        if (!bytes_equal_text_nocase(name, styles[i].name)) continue;
+        session_set_style(builtin->session, styles[i].style);
+        return true;
+    }
+    return false;
+}
+
+/* `:set timing always|slow|off`. */
+static bool set_timing(struct builtin *builtin, struct bytes name) {
+    static const char *const names[] = {"always", "slow", "off"};
+    static const uint64_t from_ms[] = {0, SLOW_COMMAND_MS, UINT64_MAX};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (!bytes_equal_text_nocase(name, names[i])) continue;
+        builtin->shows_time_from_ms = from_ms[i];
+        return true;
+    }
+    return false;
+}
+
+/* True when `:set` understood its words. */
+static bool set_one(struct builtin *builtin, const struct word_list *words) {
+    bool has_value = words->count > 2;
+    struct bytes name = words->items[1];
+    bool is_hints = bytes_equal_text_nocase(name, "hints");
+    if (is_hints || bytes_equal_text_nocase(name, "nohints")) {
+        builtin->shows_hints = is_hints;
+        return true;
+    }
+    if (bytes_equal_text_nocase(name, "output")) {
+        return has_value && set_output(builtin, words->items[2]);
+    }
+    return bytes_equal_text_nocase(name, "timing") && has_value &&
+           set_timing(builtin, words->items[2]);
+}
+
 /* A line that begins with ':'. `where` is put before complaints. */
 static void set_preference(struct builtin *builtin, const struct word_list *words,
                            const char *where) {
     const char *tool = builtin->options->profile->tool;
-    if (!bytes_equal_text_nocase(words->items[0], ":set") || words->count < 2) {
-        printf("%sunknown %s internal command '%s'\n", where, tool,
-               (const char *)words->items[0].data);
-    } else if (bytes_equal_text_nocase(words->items[1], "hints")) {
-        builtin->shows_hints = true;
-    } else if (bytes_equal_text_nocase(words->items[1], "nohints")) {
-        builtin->shows_hints = false;
-    } else {
+    struct bytes name = words->items[0];
+    if (bytes_equal_text_nocase(name, ":get") && words->count == 2 &&
+        bytes_equal_text_nocase(words->items[1], "pubsub")) {
+        printf("%d\n", session_is_subscribed(builtin->session));
+    } else if (!bytes_equal_text_nocase(name, ":set") || words->count < 2) {
+        printf("%sunknown %s internal command '%s'\n", where, tool, (const char *)name.data);
+    } else if (!set_one(builtin, words)) {
         printf("%sunknown %s preference '%s'\n", where, tool, (const char *)words->items[1].data);
     }
     fflush(stdout);
@@ -183,7 +230,7 @@ static void run_command(struct builtin *builtin, size_t count, const struct byte
         uint64_t elapsed = clock_monotonic_ms() - start;
         if (result == SESSION_ERROR_REPLY && builtin->options->errors_fail > 0) builtin->status = 1;
         if (result == SESSION_LOST) return;
-        if (builtin->shows_time && elapsed >= SLOW_COMMAND_MS) {
+        if (elapsed >= builtin->shows_time_from_ms) {
             printf("(%.2fs)\n", (double)elapsed / 1000);
             fflush(stdout);
         }

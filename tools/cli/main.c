@@ -109,7 +109,7 @@ int main(int argc, char **argv) {
     struct buffer error = {0};
     struct buffer notes = {0};
     enum cli_parse parsed = cli_options_parse(argc, argv, environment, &options, &error, &notes);
-    fwrite(notes.data, 1, notes.len, stderr);
+    if (notes.len > 0) fwrite(notes.data, 1, notes.len, stderr);
     int status = 1;
     switch (parsed) {
     case CLI_PARSE_OK:

@@ -15,6 +15,7 @@ struct session {
     int port;
     bool auth_failed;
     bool was_interrupted;
+    bool has_style; /* The style was asked for by name. */
     struct session_state state;
 };
 
@@ -25,6 +26,7 @@ struct session *session_create(const struct session_settings *settings) {
     session->client = client_create();
     session->host = bytes_copy_text(bytes_of_text(options->host));
     session->port = options->port;
+    session->has_style = options->has_style;
     session->state.db = options->db;
     session->state.is_resp3 = options->wants_resp3;
     if (options->password != NULL) {
@@ -45,7 +47,7 @@ void session_destroy(struct session *session) {
 }
 
 void session_write(struct bytes text) {
-    fwrite(text.data, 1, text.len, stdout);
+    if (text.len > 0) fwrite(text.data, 1, text.len, stdout);
     fflush(stdout);
 }
 
@@ -63,6 +65,11 @@ int session_socket(const struct session *session) {
 
 bool session_is_subscribed(const struct session *session) {
     return session_state_is_subscribed(&session->state);
+}
+
+void session_set_style(struct session *session, enum format_style style) {
+    session->settings.format.style = style;
+    session->has_style = true;
 }
 
 void session_set_address(struct session *session, const char *host, int port) {
@@ -234,8 +241,7 @@ static void show(struct session *session, const struct reply *reply) {
 
 /* Texts for people are shown as they are, unless JSON or CSV was asked for by name. */
 static void show_text(struct session *session, const struct reply *reply) {
-    const struct cli_options *options = session->settings.options;
-    bool is_structured = options->has_style && session->settings.format.style != FORMAT_STANDARD &&
+    bool is_structured = session->has_style && session->settings.format.style != FORMAT_STANDARD &&
                          session->settings.format.style != FORMAT_RAW;
     if (is_structured) {
         show(session, reply);

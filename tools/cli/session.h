@@ -41,6 +41,9 @@ void session_destroy(struct session *session); /* NULL is fine. */
  * error has the reason. A refused AUTH or SELECT is told there too, and the session goes on. */
 bool session_connect(struct session *session);
 
+/* Shows replies in another style from now on. */
+void session_set_style(struct session *session, enum format_style style);
+
 bool session_is_connected(const struct session *session);
 bool session_auth_failed(const struct session *session);
 

@@ -37,7 +37,8 @@ void executor_deinit(struct executor *executor) {
 }
 
 void executor_flush(struct executor *executor) {
-    fwrite(executor->report.text.data, 1, executor->report.text.len, executor->context->out);
+    const struct buffer *text = &executor->report.text;
+    if (text->len > 0) fwrite(text->data, 1, text->len, executor->context->out);
     fflush(executor->context->out);
     buffer_clear(&executor->report.text);
 }
