@@ -96,7 +96,8 @@ struct bus_facts {
     bool primary_link_up;           /* The replication link to my primary works. */
     uint64_t primary_heard_mono_ms; /* While up: when the primary was last heard of. */
     uint64_t primary_lost_mono_ms;  /* While down: since when. 0 = never was up. */
-    bool replicates;                /* Replication is configured: the server follows a primary. */
+    /* The server follows a primary. While a replica's is false, each tick gives BECOME_REPLICA. */
+    bool replicates;
 };
 
 /* Questions about the keyspace, answered without side effects. Called within bus_step only. */

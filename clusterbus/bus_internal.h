@@ -152,6 +152,8 @@ void effects_send(struct bus_effects *out, uint64_t link, struct bus_packet *pac
 void effects_link(struct bus_effects *out, enum bus_effect_type type, uint64_t link);
 struct bus_effect *effects_add(struct bus_effects *out, enum bus_effect_type type);
 const char *effects_copy_text(struct bus_effects *out, const char *text);
+/* A text that lives as long as the effects; cut at 511 bytes. */
+const char *effects_format(struct bus_effects *out, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The bitmap of a bitmap effect, which is added when it was not there. */
 uint8_t *effects_slots(struct bus_effects *out, enum bus_effect_type type);
 void effects_log(struct bus_effects *out, enum log_level level, const char *format, ...)

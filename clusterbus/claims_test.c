@@ -254,6 +254,10 @@ Test(claims, commands_refuse_with_the_exact_texts) {
          "ERR I don't know about node x"},
         {{.type = BUS_COMMAND_SETSLOT_NODE, .slot = 6000, .node = bytes_of(d.text, NODE_ID_LENGTH)},
          "ERR Target node is not a master"},
+        {{.type = BUS_COMMAND_MEET, .ip = BYTES_LITERAL("host.test"), .port = 7000},
+         "ERR Invalid node address specified: host.test:7000"},
+        {{.type = BUS_COMMAND_MEET, .ip = BYTES_LITERAL("10.0.0.1"), .port = 60000},
+         "ERR Invalid node address specified: 10.0.0.1:60000"},
         {{.type = BUS_COMMAND_FAILOVER}, "ERR You should send CLUSTER FAILOVER to a replica"},
         {{.type = BUS_COMMAND_SET_CONFIG_EPOCH, .epoch = 3},
          "ERR The user can assign a config epoch only when the node does not know any other "

@@ -35,8 +35,12 @@ static bool normalise_ip(struct bytes text, char *out) {
 static enum bus_result meet(struct bus *bus, const struct bus_command *command) {
     char ip[BUS_IP_CAP];
     int64_t bus_port = command->bus_port != 0 ? command->bus_port : command->port + BUS_PORT_OFFSET;
-    if (!is_port(command->port) || !is_port(bus_port) || !normalise_ip(command->ip, ip))
+    if (!is_port(command->port) || !is_port(bus_port) || !normalise_ip(command->ip, ip)) {
+        bus->out->result_args.argument =
+            bytes_of_text(effects_format(bus->out, "%.*s:%lld", (int)command->ip.len,
+                                         (const char *)command->ip.data, (long long)command->port));
         return BUS_BAD_ADDRESS;
+    }
     handshake_start(bus, ip, (uint16_t)command->port, 0, (uint16_t)bus_port, BUS_NODE_MEET);
     return BUS_OK;
 }

@@ -112,6 +112,15 @@ uint8_t *effects_slots(struct bus_effects *out, enum bus_effect_type type) {
     return bitmap;
 }
 
+const char *effects_format(struct bus_effects *out, const char *format, ...) {
+    char line[LOG_LINE_CAP];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    return effects_copy_text(out, line);
+}
+
 void effects_log(struct bus_effects *out, enum log_level level, const char *format, ...) {
     if (level < LOG_LEVEL_NOTICE && !out->wants_debug) return;
     char line[LOG_LINE_CAP];

@@ -53,7 +53,7 @@ static void answer_dials(struct fixture *fixture) {
                                           .local_ip = "127.0.0.1"});
 }
 
-void fixture_start(struct fixture *fixture, const char *nodes_conf) {
+void fixture_start_fresh(struct fixture *fixture, const char *nodes_conf) {
     memset(fixture, 0, sizeof(*fixture));
     rng_seed(&fixture->rng, 7);
     bus_effects_init(&fixture->effects);
@@ -72,6 +72,11 @@ void fixture_start(struct fixture *fixture, const char *nodes_conf) {
         bus_create(&options, fixture->now, &fixture->rng, &fixture->effects, &fixture->bus);
     ASSERT(status == STATUS_OK);
     step(fixture, &(struct bus_input){.type = BUS_INPUT_DATASET_LOADED});
+    fixture_live(fixture, 2 * BUS_TICK_MS, "");
+}
+
+void fixture_start(struct fixture *fixture, const char *nodes_conf) {
+    fixture_start_fresh(fixture, nodes_conf);
     fixture_live(fixture, 4000, "");
 }
 

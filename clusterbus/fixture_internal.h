@@ -32,6 +32,8 @@ struct fixture {
 extern const char *const fixture_three_primaries;
 
 void fixture_start(struct fixture *fixture, const char *nodes_conf);
+/* The same at the moment when everybody has answered once: the state is not ok yet. */
+void fixture_start_fresh(struct fixture *fixture, const char *nodes_conf);
 void fixture_end(struct fixture *fixture);
 
 /* Each gives one input; the effects are in fixture->effects. */

@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     struct fixture fixture;
     struct bus_node_view view;
-    fixture_start(&fixture, fixture_three_primaries);
+    fixture_start_fresh(&fixture, fixture_three_primaries);
     uint64_t link = fixture_accept(&fixture);
     /* The first byte says on which link: a new one, or the one to b, c, d or e. */
     if (data[0] % 5 > 0 && fixture_view(&fixture, (char)('a' + data[0] % 5), &view))
@@ -118,7 +118,7 @@ static size_t make_input(uint8_t *out) {
     struct fixture fixture;
     struct wire_header header;
     uint8_t *packet = out + 1;
-    fixture_start(&fixture, fixture_three_primaries);
+    fixture_start_fresh(&fixture, fixture_three_primaries);
     out[0] = (uint8_t)rng_below(&source, 5);
     char sender = senders[rng_below(&source, 5)];
     if (out[0] > 0) sender = (char)('a' + out[0]);
@@ -193,11 +193,23 @@ static void run_file(const char *folder, const char *name) {
     LLVMFuzzerTestOneInput(input, len);
 }
 
-/* wire_fuzz [mutations [seed [corpus-folder]]] */
+static void write_file(const char *folder, unsigned long number, const uint8_t *input, size_t len) {
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/mutation-%05lu", folder, number);
+    FILE *file = fopen(path, "wb");
+    if (file == NULL) {
+        perror(path);
+        exit(1);
+    }
+    fwrite(input, 1, len, file);
+    fclose(file);
+}
+
+/* wire_fuzz [mutations [seed [corpus-folder-to-run [folder-to-write-mutations-to]]]] */
 int main(int argc, char **argv) {
     unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : MUTATIONS_DEFAULT;
     rng_seed(&source, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
-    if (argc > 3) {
+    if (argc > 3 && argv[3][0] != '\0') {
         DIR *folder = opendir(argv[3]);
         if (folder == NULL) {
             perror(argv[3]);
@@ -211,6 +223,7 @@ int main(int argc, char **argv) {
     static uint8_t input[INPUT_MAX];
     for (unsigned long i = 0; i < count; i++) {
         size_t len = make_input(input);
+        if (argc > 4) write_file(argv[4], i, input, len);
         LLVMFuzzerTestOneInput(input, len);
     }
     printf("%lu mutations survived\n", count);

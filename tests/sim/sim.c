@@ -676,6 +676,46 @@ void sim_set_faults(struct sim *sim, bool are_on) {
     }
 }
 
+static bool has_slots(const struct sim *sim, uint32_t node, struct bus_node_view *out) {
+    if (sim->machines[node].bus == NULL) return false;
+    bus_node_view_at(sim->machines[node].bus, 0, out);
+    return (out->flags & BUS_NODE_PRIMARY) && out->slot_count > 1;
+}
+
+static void move_slot(struct sim *sim, uint32_t source, uint32_t target, uint16_t slot) {
+    struct bytes source_id = bytes_of(sim->machines[source].id.text, NODE_ID_LENGTH);
+    struct bytes target_id = bytes_of(sim->machines[target].id.text, NODE_ID_LENGTH);
+    const struct {
+        uint32_t node;
+        enum bus_command_type type;
+        struct bytes peer;
+    } steps[] = {{target, BUS_COMMAND_SETSLOT_IMPORTING, source_id},
+                 {source, BUS_COMMAND_SETSLOT_MIGRATING, target_id},
+                 {target, BUS_COMMAND_SETSLOT_NODE, target_id},
+                 {source, BUS_COMMAND_SETSLOT_NODE, target_id}};
+    trace(sim, source, "operator: slot %u moves to n%u", slot, target);
+    for (unsigned i = 0; i < 4; i++) {
+        struct bus_command what = {.type = steps[i].type, .slot = slot, .node = steps[i].peer};
+        enum bus_result result = command(sim, steps[i].node, what);
+        if (result != BUS_OK) fail(sim, "SETSLOT refused with %d", (int)result);
+        sim_run(sim, 50);
+    }
+}
+
+void sim_move_slots(struct sim *sim, uint32_t count) {
+    for (uint32_t moved = 0, tries = 0; moved < count && tries < 1000 && !sim->is_broken; tries++) {
+        uint32_t source = (uint32_t)rng_below(&sim->rng, sim->options.node_count);
+        uint32_t target = (uint32_t)rng_below(&sim->rng, sim->options.node_count);
+        uint16_t slot = (uint16_t)rng_below(&sim->rng, BUS_SLOT_COUNT);
+        struct bus_node_view view;
+        if (source == target || slot_key_count(NULL, slot) > 0) continue;
+        if (!has_slots(sim, target, &view) || !has_slots(sim, source, &view)) continue;
+        if (!slot_bits_has(view.slots, slot)) continue;
+        move_slot(sim, source, target, slot);
+        moved++;
+    }
+}
+
 /* ---- Running ----------------------------------------------------------------------------------
  */
 

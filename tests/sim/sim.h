@@ -31,6 +31,10 @@ bool sim_run(struct sim *sim, uint64_t duration_ms);
 /* From now on faults happen at random; `false` ends all of them and restarts who is down. */
 void sim_set_faults(struct sim *sim, bool are_on);
 
+/* The operator moves some slots, one at a time, from one primary to another in the documented order
+ * (IMPORTING, MIGRATING, NODE at the target, NODE at the source). Only in times of peace. */
+void sim_move_slots(struct sim *sim, uint32_t count);
+
 /* Stops a node for good, or until sim_restart; it loses what its disk had not got. */
 void sim_crash(struct sim *sim, uint32_t node);
 void sim_restart(struct sim *sim, uint32_t node);

@@ -42,11 +42,15 @@ static bool run_seed(uint64_t seed, bool prints_trace, struct sim_counts *total)
                                   .node_timeout_ms = 1000 + seed % 5 * 1000,
                                   .prints_trace = prints_trace};
     struct sim *sim = sim_create(&options);
-    bool is_fine = sim_run(sim, SECONDS(30));
+    bool is_fine = sim_run(sim, SECONDS(20));
+    sim_move_slots(sim, 5);
+    is_fine = is_fine && sim_run(sim, SECONDS(10));
     sim_set_faults(sim, true);
     is_fine = is_fine && sim_run(sim, MINUTES(7) + SECONDS(30));
     sim_set_faults(sim, false);
-    is_fine = is_fine && sim_run(sim, MINUTES(2)) && sim_views_agree(sim);
+    is_fine = is_fine && sim_run(sim, SECONDS(90)) && sim_views_agree(sim);
+    if (is_fine) sim_move_slots(sim, 5);
+    is_fine = is_fine && sim_run(sim, SECONDS(30)) && sim_views_agree(sim);
     struct sim_counts counts = sim_counts_view(sim);
     total->steps += counts.steps;
     total->packets += counts.packets;
