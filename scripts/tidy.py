@@ -63,6 +63,8 @@ WRITABLE = {
     ('base', 'crc64_table'): 'filled once, before its first use',
     ('base', 'once'): 'the word that lets the tables be filled once',
     ('lifecycle', 'signals_seen'): 'a signal handler has no argument to find its state by',
+    ('base', 'first_ns'): 'when the process began to tell time: set once, before its first use',
+    ('base', 'first_ticks'): 'the same, in ticks of the processor',
     ('base', 'logger'): 'where lines of the log go: set at start, and a crash report needs it from anywhere',
 }
 
