@@ -202,6 +202,22 @@ static bool forget_everywhere(struct executor *executor, const struct cluster_no
     return is_forgotten;
 }
 
+/* Gossip on its way may have brought the node back to someone who was told early: once more there.
+ */
+static bool forget_again(struct executor *executor, const struct cluster_node *leaving) {
+    for (size_t i = 0; i < executor->nodes.count; i++) {
+        struct member *member = &executor->members[i];
+        struct node_list view = {0};
+        if (member->node == leaving || !member->node->is_reachable) continue;
+        if (!executor_read_view(member->client, &view)) continue; /* It has answered FORGET. */
+        bool is_known = node_list_find(&view, leaving->id) != NULL;
+        node_list_deinit(&view);
+        struct forget_step step = {.node = member->node};
+        if (is_known && !forget_on(executor, &step, leaving)) return false;
+    }
+    return true;
+}
+
 static bool reset(struct executor *executor, struct member *member) {
     struct report *report = &executor->report;
     if (!member->node->is_reachable) {
@@ -235,6 +251,6 @@ int executor_del_node(struct executor *executor, size_t count, const struct byte
                      leaving->host, leaving->port);
         return 1;
     }
-    if (!forget_everywhere(executor, leaving)) return 1;
+    if (!forget_everywhere(executor, leaving) || !forget_again(executor, leaving)) return 1;
     return reset(executor, executor_member(executor, leaving)) ? 0 : 1;
 }
