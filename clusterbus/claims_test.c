@@ -305,3 +305,24 @@ Test(claims, taking_slots_claims_them_under_an_epoch_at_least_as_high_as_asked) 
     cr_assert(fixture_sent(&f, 'b', WIRE_PONG, NULL));
     fixture_end(&f);
 }
+
+Test(claims, a_replica_of_a_node_that_became_a_replica_follows_the_one_on_top) {
+    static const char chain[] = FIXTURE_LINE(
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "7000",
+        "myself,slave bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb 0 0 1 connected")
+        FIXTURE_LINE("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "7001", "master - 0 0 1 connected")
+            FIXTURE_LINE(
+                "cccccccccccccccccccccccccccccccccccccccc", "7002",
+                "master - 0 0 2 connected 0-16383") "vars currentEpoch 3 lastVoteEpoch 0\n";
+    struct fixture f;
+    fixture_start(&f, chain);
+    struct wire_header header;
+    fixture_header(&f, 'b', WIRE_PONG, &header);
+    header.flags = BUS_NODE_REPLICA;
+    header.replica_of = fixture_id('c');
+    fixture_say(&f, BUS_LINK_NONE, &header, nothing);
+    const struct bus_effect *role = fixture_effect(&f, BUS_EFFECT_BECOME_REPLICA);
+    cr_assert_not_null(role);
+    cr_assert_eq(role->node.text[0], 'c');
+    fixture_end(&f);
+}

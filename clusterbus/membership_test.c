@@ -1,4 +1,5 @@
 /* Handshake, addresses and gossip (specification 1 and 3). */
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -362,5 +363,94 @@ Test(membership, a_malformed_packet_is_ignored_and_the_link_stays) {
     cr_assert(fixture_sent(&f, '*', WIRE_PONG, NULL));
     fixture_say(&f, link, &header, BYTES_LITERAL("trailing"));
     cr_assert(!fixture_sent(&f, '*', WIRE_PONG, NULL));
+    fixture_end(&f);
+}
+
+/* A cluster of `count` primaries with one slot each. */
+static void start_crowd(struct fixture *f, unsigned count) {
+    static char conf[8192];
+    size_t len = 0;
+    for (unsigned i = 0; i < count; i++) {
+        char id[NODE_ID_LENGTH + 1] = {0};
+        memset(id, (int)('a' + i), NODE_ID_LENGTH);
+        len += (size_t)snprintf(conf + len, sizeof(conf) - len,
+                                "%s 127.0.0.1:%u@%u %smaster - 0 0 %u connected %u\n", id, 7000 + i,
+                                17000 + i, i == 0 ? "myself," : "", i + 1, i);
+    }
+    fixture_start(f, conf);
+}
+
+Test(membership, a_ping_tells_of_few_nodes_and_of_neither_sender_nor_receiver) {
+    struct fixture f;
+    start_crowd(&f, 8);
+    struct wire_header header;
+    fixture_header(&f, 'b', WIRE_PING, &header);
+    for (int round = 0; round < 50; round++) {
+        struct wire_message message;
+        fixture_say(&f, BUS_LINK_NONE, &header, nothing);
+        cr_assert(fixture_sent(&f, 'b', WIRE_PONG, &message));
+        cr_assert_leq(message.header.gossip_count, 3u);
+        cr_assert(message.header.message_flags[0] & WIRE_HAS_EXTENSIONS);
+        for (uint16_t i = 0; i < message.header.gossip_count; i++) {
+            struct wire_gossip entry;
+            wire_gossip_at(&message, i, &entry);
+            cr_assert(entry.id.text[0] != 'a' && entry.id.text[0] != 'b');
+        }
+    }
+    fixture_end(&f);
+}
+
+Test(membership, all_suspected_nodes_are_in_every_ping) {
+    struct fixture f;
+    start_crowd(&f, 8);
+    fixture_live(&f, FIXTURE_NT * 2, "defgh");
+    struct wire_header header;
+    struct wire_message message;
+    fixture_header(&f, 'b', WIRE_PING, &header);
+    fixture_say(&f, BUS_LINK_NONE, &header, nothing);
+    cr_assert(fixture_sent(&f, 'b', WIRE_PONG, &message));
+    unsigned suspected = 0;
+    for (uint16_t i = 0; i < message.header.gossip_count; i++) {
+        struct wire_gossip entry;
+        wire_gossip_at(&message, i, &entry);
+        suspected += (entry.flags & BUS_NODE_SUSPECTED) != 0;
+    }
+    cr_assert_eq(suspected, 5u);
+    fixture_end(&f);
+}
+
+Test(membership, a_suspected_node_is_followed_to_where_gossip_says_it_is_reachable) {
+    struct fixture f;
+    fixture_start(&f, fixture_three_primaries);
+    struct bus_node_view view;
+    gossip(&f, 'b', 'c', BUS_NODE_PRIMARY);
+    fixture_view(&f, 'c', &view);
+    cr_assert_eq(view.bus_port, 17002, "a reachable node is not moved by others");
+    fixture_live(&f, FIXTURE_NT * 2, "c");
+    gossip(&f, 'b', 'c', BUS_NODE_PRIMARY);
+    fixture_view(&f, 'c', &view);
+    cr_assert_eq(view.bus_port, 17077);
+    fixture_end(&f);
+}
+
+Test(membership, meeting_a_known_node_again_ends_without_a_second_entry) {
+    struct fixture f;
+    fixture_start(&f, fixture_three_primaries);
+    fixture_command(&f, (struct bus_command){.type = BUS_COMMAND_MEET,
+                                             .ip = BYTES_LITERAL("127.0.0.2"),
+                                             .port = 7001});
+    fixture_tick(&f);
+    const struct bus_effect *dial = fixture_effect(&f, BUS_EFFECT_CONNECT);
+    cr_assert_not_null(dial);
+    uint64_t link = dial->link;
+    bus_step(f.bus, &(struct bus_input){.type = BUS_INPUT_LINK_CONNECTED, .link = link}, f.now,
+             &f.rng, &f.effects);
+    struct wire_header header;
+    fixture_header(&f, 'b', WIRE_PONG, &header);
+    fixture_say(&f, link, &header, nothing);
+    cr_assert_eq(bus_node_count(f.bus), 5u);
+    struct bus_node_view view;
+    fixture_view(&f, 'b', &view);
+    cr_assert_str_eq(view.ip, "127.0.0.2", "its address is updated");
     fixture_end(&f);
 }
