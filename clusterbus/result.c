@@ -3,8 +3,8 @@
 #include "clusterbus/bus.h"
 
 static const char *const texts[] = {
-#define BUS_RESULT_TEXT(name, text) [name] = text,
-    BUS_RESULT_LIST(BUS_RESULT_TEXT)
+#define BUS_RESULT_TEXT(name, text) [name] = (text),
+    BUS_RESULT_LIST(BUS_RESULT_TEXT) // NOLINT(bugprone-suspicious-missing-comma)
 #undef BUS_RESULT_TEXT
 };
 

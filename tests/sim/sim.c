@@ -788,9 +788,8 @@ static bool same_node(struct sim *sim, uint32_t viewer, const struct bus_node_vi
         what = "role";
     else if (seen->config_epoch != self->config_epoch)
         what = "config epoch";
-    else if (seen->has_primary != self->has_primary)
-        what = "primary";
-    else if (seen->has_primary && !node_id_equal(&seen->primary_id, &self->primary_id))
+    else if (seen->has_primary != self->has_primary ||
+             (seen->has_primary && !node_id_equal(&seen->primary_id, &self->primary_id)))
         what = "primary";
     else if (seen->slot_count != self->slot_count)
         what = "slot count";
@@ -849,7 +848,7 @@ struct sim *sim_create(const struct sim_options *options) {
     struct sim *sim = mem_alloc_zero(sizeof(*sim));
     sim->options = *options;
     rng_seed(&sim->rng, options->seed);
-    sim->trace = mem_alloc_zero(TRACE_LINES * TRACE_CAP);
+    sim->trace = mem_alloc_zero((size_t)TRACE_LINES * TRACE_CAP);
     sim->claims = mem_alloc(CLAIMS_MAX * sizeof(struct claim));
     sim->delay_max_ms = 5;
     bus_config_init(&sim->config);
