@@ -113,6 +113,21 @@ static void reply_key_specs(struct reply *reply, const struct command *command) 
     }
 }
 
+static void reply_info(struct reply *reply, const struct command *command);
+
+/* None is an empty set, some are an array: RESP3 clients of redis know it so. */
+static void reply_subcommands(struct reply *reply, const struct command *children) {
+    size_t count = 0;
+    while (children && children[count].name)
+        count++;
+    if (count == 0)
+        reply_set(reply, 0);
+    else
+        reply_array(reply, count);
+    for (size_t i = 0; i < count; i++)
+        reply_info(reply, &children[i]);
+}
+
 static void reply_info(struct reply *reply, const struct command *command) {
     char name[128];
     command_full_name(command, name, sizeof(name));
@@ -127,12 +142,7 @@ static void reply_info(struct reply *reply, const struct command *command) {
     admin_reply_words(reply, command_category_words, command_acl_categories(command), "@");
     reply_tips(reply, command->tips);
     reply_key_specs(reply, command);
-    size_t mark = reply_begin(reply);
-    size_t count = 0;
-    const struct command *child = command->subcommands;
-    for (; child && child->name; child++, count++)
-        reply_info(reply, child);
-    reply_end_set(reply, mark, count);
+    reply_subcommands(reply, command->subcommands);
 }
 
 static void reply_all(struct command_context *context) {

@@ -31,7 +31,7 @@ static void reply_config_error(struct command_context *context, struct buffer *t
 void admin_config_set(struct command_context *context) {
     uint32_t words = context->argc - 2;
     if (words % 2 != 0) {
-        context_arity_error(context);
+        reply_syntax_error(context->reply);
         return;
     }
     bool guarded_allowed = admin_allows_guarded_options(context->modules->admin, context->session);

@@ -21,7 +21,8 @@ Test(glob, matches_as_keys_does) {
         const char *text;
         bool matches;
     } cases[] = {
-        {"*", "", true},
+        {"*", "", false},
+        {"a*", "a", true},
         {"a*c", "abbbc", true},
         {"a?c", "abc", true},
         {"a?c", "ac", false},

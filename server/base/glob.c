@@ -64,6 +64,7 @@ static bool element_matches(struct bytes pattern, size_t at, uint8_t c, bool ign
 /* Only the last star ever needs another try: whatever an earlier one could swallow, the later one
  * can too. That keeps the work at pattern times text. */
 bool glob_matches(struct bytes pattern, struct bytes text, bool ignore_case) {
+    if (text.len == 0) return pattern.len == 0;
     size_t p = 0;
     size_t t = 0;
     size_t star_pattern = SIZE_MAX;

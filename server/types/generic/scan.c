@@ -60,7 +60,7 @@ static struct scan_position walk_step(struct walk *walk, struct scan_position po
     struct keyspace *keyspace = walk->context->keyspace;
     lock_slot(walk->context, position.slot);
     struct table *table = keyspace_table(keyspace, (uint16_t)position.slot);
-    uint64_t next = scan_place_cut(table_place_after(table, position.place, buckets));
+    uint64_t next = scan_place_after(table, position.place, buckets);
     table_walk(table, position.place, next, keyspace_hasher(keyspace), visit, walk);
     unlock_slot(walk->context, position.slot);
     if (next != 0) return (struct scan_position){position.slot, next};

@@ -1,5 +1,15 @@
 #include "server/types/generic/scan_cursor.h"
 
+#include "server/base/check.h"
+
+uint64_t scan_place_after(const struct table *table, uint64_t place, uint32_t buckets) {
+    uint64_t next = scan_place_cut(table_place_after(table, place, buckets));
+    if (next == place && place != 0)
+        next = scan_place_cut(table_place_after(table, place, buckets + 1));
+    ASSERT(next == 0 || next > place);
+    return next;
+}
+
 bool scan_cursor_parse(struct bytes text, uint64_t *out) {
     if (text.len == 0) return false;
     uint64_t value = 0;

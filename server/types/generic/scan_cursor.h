@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "server/base/bytes.h"
+#include "server/structs/table.h"
 
 #define SCAN_PLACE_BITS 49u
 #define SCAN_PLACE_CUT (64u - SCAN_PLACE_BITS)
@@ -36,6 +37,11 @@ static inline struct scan_position scan_position_of(uint64_t cursor) {
         .place = cursor << SCAN_PLACE_CUT,
     };
 }
+
+/* The place that a cursor can say behind about `buckets` buckets from `place` on, `place` being one
+ * itself; 0: the end. Always further on: a bucket's border that is cut lies in the bucket before
+ * it, whose rest alone would be no step. */
+uint64_t scan_place_after(const struct table *table, uint64_t place, uint32_t buckets);
 
 /* Reads a cursor: decimal digits, nothing else. False when it is none; *out is then untouched. A
  * cursor that no scan has given out is a position all the same. */
