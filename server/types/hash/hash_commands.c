@@ -134,24 +134,29 @@ static void finish_write(struct command_context *context, struct hash_write *wri
     context->changes += changes - 1; // One was counted by context_changed.
 }
 
-/* HSET and HMSET, which only differ in what they answer. */
-void hash_hset(struct command_context *context) {
+/* Sets the pairs from argument 2 on. False after an error was answered. */
+static bool set_pairs(struct command_context *context, int64_t *out_new_count) {
     if (context->argc % 2 != 0) {
         context_arity_error(context);
-        return;
+        return false;
     }
     struct hash_write write;
-    if (!begin_write(context, &write)) return;
-    int64_t new_count = 0;
+    if (!begin_write(context, &write)) return false;
+    *out_new_count = 0;
     for (uint32_t i = 2; i < context->argc; i += 2)
-        new_count += write_field(&write, context->argv[i], context->argv[i + 1]);
+        *out_new_count += write_field(&write, context->argv[i], context->argv[i + 1]);
     finish_write(context, &write, "hset", (context->argc - 2) / 2);
-    bool is_hmset = context->command->deprecated_since != NULL;
-    if (is_hmset) {
-        reply_ok(context->reply);
-    } else {
-        reply_integer(context->reply, new_count);
-    }
+    return true;
+}
+
+void hash_hset(struct command_context *context) {
+    int64_t new_count;
+    if (set_pairs(context, &new_count)) reply_integer(context->reply, new_count);
+}
+
+void hash_hmset(struct command_context *context) {
+    int64_t new_count;
+    if (set_pairs(context, &new_count)) reply_ok(context->reply);
 }
 
 void hash_hsetnx(struct command_context *context) {

@@ -75,6 +75,7 @@ void hash_hincrbyfloat(struct command_context *context);
 void hash_hkeys(struct command_context *context);
 void hash_hlen(struct command_context *context);
 void hash_hmget(struct command_context *context);
+void hash_hmset(struct command_context *context);
 void hash_hset(struct command_context *context);
 void hash_hsetnx(struct command_context *context);
 void hash_hstrlen(struct command_context *context);
