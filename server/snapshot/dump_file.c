@@ -1,0 +1,189 @@
+/* The dump file: written under a temporary name, made durable, then put in place. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/snapshot/snapshot_internal.h"
+
+struct dump_file {
+    struct snapshotter *snapshotter;
+    int fd;
+    char temporary[512];
+    void (*fn)(void *arg, enum status status);
+    void *arg;
+};
+
+static struct dump_file *dump_file_open(struct snapshotter *snapshotter) {
+    struct dump_file *file = mem_alloc_zero(sizeof(*file));
+    file->snapshotter = snapshotter;
+    snprintf(file->temporary, sizeof(file->temporary), "temp-%d-%llu.rdb", (int)getpid(),
+             (unsigned long long)clock_monotonic_us());
+    file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (file->fd >= 0) return file;
+    log_warning("Failed opening the temporary RDB file %s for saving: %s", file->temporary,
+                strerror(errno));
+    mem_free(file);
+    return NULL;
+}
+
+static enum status write_file(void *state, struct bytes bytes) {
+    struct dump_file *file = state;
+    while (bytes.len > 0) {
+        ssize_t written = write(file->fd, bytes.data, bytes.len);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            log_warning("Write error while saving the DB to %s: %s", file->temporary,
+                        strerror(errno));
+            return STATUS_IO_ERROR;
+        }
+        bytes = bytes_from(bytes, (size_t)written);
+    }
+    return STATUS_OK;
+}
+
+static bool sync_folder(void) {
+    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool is_synced = fsync(fd) == 0;
+    close(fd);
+    return is_synced;
+}
+
+/* Durable first, then visible. */
+static enum status put_in_place(struct dump_file *file) {
+    const char *name = file->snapshotter->options.options->file_name;
+    if (fsync(file->fd) != 0 || rename(file->temporary, name) != 0 || !sync_folder()) {
+        log_warning("Error moving temp DB file %s to the final destination %s: %s", file->temporary,
+                    name, strerror(errno));
+        return STATUS_IO_ERROR;
+    }
+    return STATUS_OK;
+}
+
+static void dump_file_close(struct dump_file *file, enum status status) {
+    close(file->fd);
+    if (status != STATUS_OK) unlink(file->temporary);
+    mem_free(file);
+}
+
+static void set_disk_error(struct snapshotter *snapshotter) {
+    bool refuses = snapshotter->last_failed &&
+                   snapshotter->options.options->stops_writes_on_error &&
+                   snapshotter->options.options->save_points.count > 0;
+    dispatcher_set_admission(snapshotter->options.modules->dispatcher, ADMISSION_DISK_ERROR,
+                             refuses);
+}
+
+static void note_outcome(struct snapshotter *snapshotter, enum status status) {
+    snapshotter->is_saving = false;
+    snapshotter->last_failed = status != STATUS_OK;
+    snapshotter->last_seconds =
+        (int64_t)((clock_monotonic_ms() - snapshotter->save_began_ms) / 1000);
+    if (status == STATUS_OK) {
+        snapshotter->last_save_s = clock_wall_ms() / 1000;
+        snapshotter->changes_at_save = snapshotter->changes_at_begin;
+        snapshotter->saves++;
+        log_notice("DB saved on disk");
+    }
+    set_disk_error(snapshotter);
+}
+
+/* The last byte has been handed on; everything is parked, so what is slow was done before. */
+static void done_file(void *state, enum status status) {
+    struct dump_file *file = state;
+    struct snapshotter *snapshotter = file->snapshotter;
+    void (*fn)(void *arg, enum status) = file->fn;
+    void *arg = file->arg;
+    if (status == STATUS_OK) status = put_in_place(file);
+    dump_file_close(file, status);
+    note_outcome(snapshotter, status);
+    if (fn != NULL) fn(arg, status);
+}
+
+static void note_beginning(struct snapshotter *snapshotter) {
+    snapshotter->is_saving = true;
+    snapshotter->is_save_scheduled = false;
+    snapshotter->save_began_ms = snapshotter->last_try_ms = clock_monotonic_ms();
+    snapshotter->changes_at_begin = snapshot_changes(snapshotter);
+}
+
+bool snapshot_save_in_background(struct snapshotter *snapshotter,
+                                 void (*fn)(void *arg, enum status status), void *arg) {
+    if (snapshotter->is_saving) return false;
+    note_beginning(snapshotter);
+    struct dump_file *file = dump_file_open(snapshotter);
+    if (file == NULL) {
+        note_outcome(snapshotter, STATUS_IO_ERROR);
+        if (fn != NULL) fn(arg, STATUS_IO_ERROR);
+        return true;
+    }
+    file->fn = fn;
+    file->arg = arg;
+    const struct snapshot_sink sink = {write_file, done_file, file};
+    if (snapshot_begin(snapshotter, &sink) != NULL) return true;
+    dump_file_close(file, STATUS_BUSY);
+    snapshotter->is_saving = false;
+    return false;
+}
+
+/* -- at once -- */
+
+struct direct_save {
+    struct rdb_writer writer;
+    const struct databases *databases;
+};
+
+static void write_visit(void *arg, struct record *record) {
+    struct direct_save *save = arg;
+    snapshot_write_record(&save->writer, databases_type(save->databases, record), record);
+}
+
+static void write_keyspace(struct direct_save *save, struct keyspace *keyspace, unsigned db) {
+    rdb_write_select_db(&save->writer, db);
+    rdb_write_resize_db(&save->writer, keyspace_count(keyspace), keyspace_deadline_count(keyspace));
+    for (unsigned slot = keyspace_next_slot(keyspace, 0); slot < SLOT_COUNT;
+         slot = keyspace_next_slot(keyspace, slot + 1)) {
+        table_walk(keyspace_table(keyspace, (uint16_t)slot), 0, 0, keyspace_hasher(keyspace),
+                   write_visit, save);
+    }
+}
+
+enum status snapshot_save_now(struct snapshotter *snapshotter) {
+    struct databases *databases = snapshotter->options.databases;
+    bool was_saving = snapshotter->is_saving;
+    note_beginning(snapshotter);
+    struct dump_file *file = dump_file_open(snapshotter);
+    enum status status = STATUS_IO_ERROR;
+    if (file != NULL) {
+        struct direct_save save = {.databases = databases};
+        struct snapshot_replication replication = {0};
+        if (snapshotter->options.read_replication != NULL)
+            snapshotter->options.read_replication(snapshotter->options.replication_state,
+                                                  &replication);
+        rdb_writer_init(&save.writer,
+                        &(struct rdb_writer_options){
+                            .sink = {write_file, file},
+                            .has_checksum = snapshotter->options.options->has_checksum,
+                            .is_compressing = snapshotter->options.options->is_compressing,
+                        });
+        snapshot_write_head(&save.writer, &replication, 0);
+        for (unsigned db = 0; db < databases_count(databases); db++) {
+            struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
+            if (keyspace != NULL && keyspace_count(keyspace) > 0)
+                write_keyspace(&save, keyspace, db);
+        }
+        rdb_write_end(&save.writer);
+        status = rdb_writer_status(&save.writer);
+        rdb_writer_deinit(&save.writer);
+        if (status == STATUS_OK) status = put_in_place(file);
+        dump_file_close(file, status);
+    }
+    note_outcome(snapshotter, status);
+    snapshotter->is_saving = was_saving;
+    return status;
+}

@@ -1,0 +1,275 @@
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/snapshot/snapshot_internal.h"
+
+enum {
+    BUCKETS_A_STEP = 16,       /* About a hundred records, some ten microseconds. */
+    HAND_OVER_BYTES = 1 << 16, /* What is gathered before the sink gets it. */
+};
+
+/* -- what is written -- */
+
+void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replication *replication,
+                         uint64_t used_bytes) {
+    rdb_write_header(writer);
+    rdb_write_aux(writer, "redis-ver", BYTES_LITERAL("7.2.4"));
+    rdb_write_aux_number(writer, "redis-bits", sizeof(void *) * 8);
+    rdb_write_aux_number(writer, "ctime", (int64_t)(clock_wall_ms() / 1000));
+    rdb_write_aux_number(writer, "used-mem", (int64_t)used_bytes);
+    if (replication->is_known) {
+        rdb_write_aux_number(writer, "repl-stream-db",
+                             replication->database < 0 ? 0 : replication->database);
+        rdb_write_aux(writer, "repl-id", bytes_of_text(replication->id));
+        rdb_write_aux_number(writer, "repl-offset", (int64_t)replication->offset);
+    }
+    rdb_write_aux_number(writer, "aof-base", 0);
+}
+
+void snapshot_write_record(struct rdb_writer *writer, const struct data_type *type,
+                           const struct record *record) {
+    if (record_has_deadline(record)) rdb_write_expiry(writer, record_deadline_ms(record));
+    rdb_write_key(writer, (enum rdb_type)type->rdb_type(record), record_key(record));
+    type->save(record, writer);
+}
+
+/* The pass's lock is held. */
+static void write_record(struct snapshot_pass *pass, unsigned number, const struct record *record) {
+    if (pass->written_database != (int)number) {
+        rdb_write_select_db(&pass->writer, number);
+        pass->written_database = (int)number;
+    }
+    const struct data_type *type = databases_type(pass->snapshotter->options.databases, record);
+    snapshot_write_record(&pass->writer, type, record);
+}
+
+static enum status gather(void *context, struct bytes bytes) {
+    struct snapshot_pass *pass = context;
+    buffer_append_bytes(&pass->outgoing, bytes);
+    return STATUS_OK;
+}
+
+/* -- what the keyspace asks -- */
+
+static int index_of(const struct snapshot_pass *pass, const struct keyspace *keyspace) {
+    for (unsigned i = 0; i < pass->keyspace_count; i++) {
+        if (pass->keyspaces[i] == keyspace) return (int)i;
+    }
+    return -1;
+}
+
+/* The slot is locked, so if it is the one at work its place stands still; if it is not, all that
+ * counts is whether the pass is before or behind it, and that cannot change while we hold the lock.
+ */
+static bool is_behind(struct keyspace_pass *base, const struct keyspace *keyspace, uint16_t slot,
+                      uint64_t order) {
+    struct snapshot_pass *pass = (struct snapshot_pass *)base;
+    int index = index_of(pass, keyspace);
+    if (index < 0) return true;
+    uint32_t mine = (uint32_t)index << 16 | slot;
+    uint32_t place = atomic_load(&pass->slot_place);
+    if (mine != place) return mine < place;
+    return order < atomic_load(&pass->order_place);
+}
+
+static void note_longest(_Atomic uint64_t *longest, uint64_t us) {
+    if (us > atomic_load_explicit(longest, memory_order_relaxed)) atomic_store(longest, us);
+}
+
+static void save_preimage(struct keyspace_pass *base, struct keyspace *keyspace,
+                          const struct key *key, struct record *record) {
+    struct snapshot_pass *pass = (struct snapshot_pass *)base;
+    (void)key;
+    if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return;
+    uint64_t began_us = clock_monotonic_us();
+    pthread_mutex_lock(&pass->lock);
+    write_record(pass, pass->numbers[index_of(pass, keyspace)], record);
+    pass->preimages_written++;
+    pthread_mutex_unlock(&pass->lock);
+    atomic_fetch_add_explicit(&pass->snapshotter->preimages, 1, memory_order_relaxed);
+    note_longest(&pass->snapshotter->preimage_us_max, clock_monotonic_us() - began_us);
+}
+
+/* The pass holds its keyspaces by reference from the beginning. */
+static void put_aside(struct keyspace_pass *base, struct keyspace *keyspace) {
+    (void)base;
+    (void)keyspace;
+}
+
+/* -- the walk -- */
+
+static void visit(void *arg, struct record *record) {
+    struct snapshot_pass *pass = arg;
+    unsigned marks = record_marks(record);
+    if ((marks & pass->base.mark) != 0) { // Written before a change, or born after the beginning.
+        record_set_marks(record, marks & ~pass->base.mark);
+        return;
+    }
+    if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return;
+    unsigned index = atomic_load_explicit(&pass->slot_place, memory_order_relaxed) >> 16;
+    write_record(pass, pass->numbers[index], record);
+    pass->keys_written++;
+}
+
+/* One bounded step inside the slot at work. False: the slot is done and the place stands behind it.
+ */
+static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
+    struct table *table = keyspace_table(keyspace, slot);
+    uint64_t from = atomic_load(&pass->order_place);
+    uint64_t to = table_place_after(table, from, BUCKETS_A_STEP);
+    if (table->count > 0) {
+        pthread_mutex_lock(&pass->lock);
+        table_walk(table, from, to, keyspace_hasher(keyspace), visit, pass);
+        pthread_mutex_unlock(&pass->lock);
+    }
+    atomic_store(&pass->order_place, to);
+    if (to != 0 && table->count > 0) return true;
+    atomic_store(&pass->order_place, 0);
+    atomic_fetch_add(&pass->slot_place, 1);
+    return false;
+}
+
+/* Gives the sink what has been gathered. Nothing is locked. */
+static void hand_over(struct snapshot_pass *pass) {
+    pthread_mutex_lock(&pass->lock);
+    rdb_writer_flush(&pass->writer);
+    struct buffer full = pass->outgoing;
+    pass->outgoing = (struct buffer){0};
+    pthread_mutex_unlock(&pass->lock);
+    if (full.len > 0 && !atomic_load(&pass->is_aborted) &&
+        pass->sink.write(pass->sink.state, buffer_view(&full)) != STATUS_OK)
+        atomic_store(&pass->is_aborted, true);
+    buffer_deinit(&full);
+}
+
+/* An unlocked look: a moment's error only moves the hand-over by a step. */
+static bool has_much(const struct snapshot_pass *pass) {
+    return __atomic_load_n(&pass->outgoing.len, __ATOMIC_RELAXED) +
+               __atomic_load_n(&pass->writer.buffer.len, __ATOMIC_RELAXED) >=
+           HAND_OVER_BYTES;
+}
+
+static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
+    struct slot_lock *lock = &databases_slot(pass->snapshotter->options.databases, slot)->lock;
+    bool has_more = true;
+    while (has_more) {
+        slot_lock_acquire(lock);
+        uint64_t began_us = clock_monotonic_us();
+        has_more = step(pass, keyspace, slot);
+        slot_lock_release(lock);
+        note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
+        if (has_much(pass)) {
+            turn_end(pass->turn);
+            hand_over(pass);
+            turn_begin(pass->turn);
+        } else if (turn_should_yield(pass->turn)) {
+            turn_yield(pass->turn);
+        }
+    }
+}
+
+static void walk(struct snapshot_pass *pass) {
+    turn_begin(pass->turn);
+    for (unsigned i = 0; i < pass->keyspace_count; i++) {
+        atomic_store(&pass->order_place, 0);
+        atomic_store(&pass->slot_place, i << 16);
+        for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
+            walk_slot(pass, pass->keyspaces[i], (uint16_t)slot);
+    }
+    turn_end(pass->turn);
+}
+
+/* Everything parked. */
+static void retire(struct snapshot_pass *pass) {
+    struct snapshotter *snapshotter = pass->snapshotter;
+    databases_detach_pass(snapshotter->options.databases, &pass->base);
+    snapshotter->passes[pass->turn_index] = NULL;
+    snapshotter->turn_is_used[pass->turn_index] = false;
+    for (unsigned i = 0; i < pass->keyspace_count; i++)
+        keyspace_unref(pass->keyspaces[i]);
+    rdb_writer_deinit(&pass->writer);
+    buffer_deinit(&pass->outgoing);
+    pthread_mutex_destroy(&pass->lock);
+    mem_free(pass);
+    atomic_fetch_sub(&snapshotter->pass_count, 1);
+}
+
+static void *run(void *arg) {
+    struct snapshot_pass *pass = arg;
+    struct exclusive *exclusive = pass->snapshotter->options.exclusive;
+    pthread_setname_np(pthread_self(), "snapshot");
+    walk(pass);
+    pthread_mutex_lock(&pass->lock);
+    rdb_write_end(&pass->writer);
+    pthread_mutex_unlock(&pass->lock);
+    hand_over(pass);
+    log_notice("Snapshot pass: %llu keys, %llu of them handed over by writers",
+               (unsigned long long)(pass->keys_written + pass->preimages_written),
+               (unsigned long long)pass->preimages_written);
+    exclusive_begin(exclusive, NULL);
+    enum status status = atomic_load(&pass->is_aborted) ? STATUS_CLOSED : STATUS_OK;
+    pass->sink.done(pass->sink.state, status);
+    retire(pass);
+    exclusive_end(exclusive, NULL);
+    return NULL;
+}
+
+/* -- beginning -- */
+
+static int free_turn(const struct snapshotter *snapshotter) {
+    for (unsigned i = 0; i < PASS_MAX; i++) {
+        if (!snapshotter->turn_is_used[i]) return (int)i;
+    }
+    return -1;
+}
+
+struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
+                                     const struct snapshot_sink *sink) {
+    int turn = free_turn(snapshotter);
+    if (turn < 0) return NULL;
+    struct databases *databases = snapshotter->options.databases;
+    struct snapshot_pass *pass = mem_alloc_zero(sizeof(*pass));
+    pass->base = (struct keyspace_pass){
+        .is_behind = is_behind, .save = save_preimage, .put_aside = put_aside};
+    pass->snapshotter = snapshotter;
+    pass->sink = *sink;
+    pass->turn = &snapshotter->turns[turn];
+    pass->turn_index = (unsigned)turn;
+    pass->written_database = -1;
+    pthread_mutex_init(&pass->lock, NULL);
+    rdb_writer_init(&pass->writer,
+                    &(struct rdb_writer_options){
+                        .sink = {gather, pass},
+                        .has_checksum = snapshotter->options.options->has_checksum,
+                        .is_compressing = snapshotter->options.options->is_compressing,
+                    });
+    struct snapshot_replication replication = {0};
+    if (snapshotter->options.read_replication != NULL)
+        snapshotter->options.read_replication(snapshotter->options.replication_state, &replication);
+    struct mem_stats memory;
+    mem_stats_read(&memory);
+    snapshot_write_head(&pass->writer, &replication, memory.allocated_bytes);
+    for (unsigned db = 0; db < databases_count(databases); db++) {
+        struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
+        if (keyspace == NULL || keyspace_count(keyspace) == 0) continue;
+        rdb_write_select_db(&pass->writer, db);
+        rdb_write_resize_db(&pass->writer, keyspace_count(keyspace),
+                            keyspace_deadline_count(keyspace));
+        pass->written_database = (int)db;
+        keyspace_ref(keyspace);
+        pass->keyspaces[pass->keyspace_count] = keyspace;
+        pass->numbers[pass->keyspace_count++] = db;
+    }
+    ASSERT(databases_attach_pass(databases, &pass->base));
+    snapshotter->turn_is_used[turn] = true;
+    snapshotter->passes[turn] = pass;
+    atomic_fetch_add(&snapshotter->pass_count, 1);
+    ASSERT(pthread_create(&pass->thread, NULL, run, pass) == 0);
+    pthread_detach(pass->thread);
+    return pass;
+}
+
+void snapshot_abort(struct snapshot_pass *pass) {
+    atomic_store(&pass->is_aborted, true);
+}

@@ -1,0 +1,302 @@
+#include "server/snapshot/snapshot.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+#include "server/base/number.h"
+#include "server/snapshot/snapshot_internal.h"
+
+enum { RETRY_AFTER_MS = 5000 };
+
+/* -- life -- */
+
+struct snapshotter *snapshotter_create(const struct snapshotter_create_options *options) {
+    struct snapshotter *snapshotter = mem_alloc_zero(sizeof(*snapshotter));
+    snapshotter->options = *options;
+    snapshotter->last_save_s = clock_wall_ms() / 1000;
+    snapshotter->last_seconds = -1;
+    for (unsigned i = 0; i < PASS_MAX; i++)
+        exclusive_add_turn(options->exclusive, &snapshotter->turns[i]);
+    return snapshotter;
+}
+
+void snapshotter_destroy(struct snapshotter *snapshotter) {
+    if (snapshotter == NULL) return;
+    // Passes end by themselves soon after they are aborted; nobody else runs any more.
+    for (unsigned i = 0; i < PASS_MAX; i++) {
+        if (snapshotter->passes[i] != NULL) snapshot_abort(snapshotter->passes[i]);
+    }
+    for (int tries = 0; atomic_load(&snapshotter->pass_count) > 0 && tries < 5000; tries++)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    mem_free(snapshotter);
+}
+
+uint64_t snapshot_changes(const struct snapshotter *snapshotter) {
+    struct dispatch_stats stats;
+    dispatcher_stats(snapshotter->options.modules->dispatcher, &stats);
+    return stats.changes;
+}
+
+bool snapshot_wants_save(const struct snapshotter *snapshotter) {
+    return snapshotter->options.options->save_points.count > 0;
+}
+
+void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading) {
+    atomic_store(&snapshotter->is_loading, is_loading);
+}
+
+/* -- save points -- */
+
+static bool is_due(const struct snapshotter *snapshotter, uint64_t now_ms) {
+    if (snapshotter->is_save_scheduled) return true;
+    uint64_t changes = snapshot_changes(snapshotter) - snapshotter->changes_at_save;
+    uint64_t age_s = clock_wall_ms() / 1000 - snapshotter->last_save_s;
+    if (snapshotter->last_failed && now_ms - snapshotter->last_try_ms < RETRY_AFTER_MS)
+        return false;
+    const struct save_points *points = &snapshotter->options.options->save_points;
+    for (uint32_t i = 0; i < points->count; i++) {
+        if (changes >= points->items[i].changes && age_s > points->items[i].seconds) return true;
+    }
+    return false;
+}
+
+static void *begin_on_thread(void *arg) {
+    struct snapshotter *snapshotter = arg;
+    exclusive_begin(snapshotter->options.exclusive, NULL);
+    snapshot_save_in_background(snapshotter, NULL, NULL);
+    exclusive_end(snapshotter->options.exclusive, NULL);
+    return NULL;
+}
+
+void snapshot_tick(struct snapshotter *snapshotter, uint64_t monotonic_ms) {
+    if (snapshotter->is_saving || !is_due(snapshotter, monotonic_ms)) return;
+    snapshotter->last_try_ms = monotonic_ms;
+    log_notice("Saving in the background: a save point is reached");
+    // The node waits for nobody: a thread of its own asks for the section.
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, begin_on_thread, snapshotter) == 0) pthread_detach(thread);
+}
+
+/* -- commands -- */
+
+static void save(struct command_context *context) {
+    struct snapshotter *snapshotter = context->modules->snapshotter;
+    if (snapshotter->is_saving) {
+        reply_error(context->reply, "ERR Background save already in progress");
+        return;
+    }
+    if (snapshot_save_now(snapshotter) == STATUS_OK) {
+        reply_ok(context->reply);
+    } else {
+        reply_error(context->reply, "ERR Saving the DB failed, check server logs.");
+    }
+}
+
+static void bgsave(struct command_context *context) {
+    struct snapshotter *snapshotter = context->modules->snapshotter;
+    if (context->argc > 2 || (context->argc == 2 && !context_argument_is(context, 1, "SCHEDULE"))) {
+        reply_syntax_error(context->reply);
+        return;
+    }
+    if (snapshotter->is_saving) {
+        reply_error(context->reply, "ERR Background save already in progress");
+    } else if (snapshot_save_in_background(snapshotter, NULL, NULL)) {
+        reply_simple(context->reply, "Background saving started");
+    } else if (context->argc == 2) {
+        snapshotter->is_save_scheduled = true;
+        reply_simple(context->reply, "Background saving scheduled");
+    } else {
+        reply_error(context->reply,
+                    "ERR Too many snapshots are running at once. Use BGSAVE SCHEDULE in order to "
+                    "schedule a BGSAVE whenever possible.");
+    }
+}
+
+static void lastsave(struct command_context *context) {
+    reply_integer(context->reply, (int64_t)context->modules->snapshotter->last_save_s);
+}
+
+static const struct argument bgsave_arguments[] = {
+    {.name = "schedule",
+     .kind = ARGUMENT_PURE_TOKEN,
+     .token = "SCHEDULE",
+     .is_optional = true,
+     .since = "3.2.2"},
+    {.name = NULL},
+};
+
+static const char *const lastsave_tips[] = {"nondeterministic_output", NULL};
+
+const struct command snapshot_commands[] = {
+    {
+        .name = "save",
+        .arity = 1,
+        .group = GROUP_SERVER,
+        .flags = COMMAND_ADMIN | COMMAND_NO_SCRIPT | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_MULTI,
+        .handler = save,
+        .since = "1.0.0",
+        .summary = "Saves the data to the dump file before it answers",
+        .complexity = "O(N) where N is the total number of keys in all databases",
+    },
+    {
+        .name = "bgsave",
+        .arity = -1,
+        .group = GROUP_SERVER,
+        .flags = COMMAND_ADMIN | COMMAND_NO_SCRIPT | COMMAND_NO_ASYNC_LOADING,
+        .handler = bgsave,
+        .since = "1.0.0",
+        .summary = "Saves the data to the dump file in the background",
+        .complexity = "O(1)",
+        .arguments = bgsave_arguments,
+    },
+    {
+        .name = "lastsave",
+        .arity = 1,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
+        .categories = CATEGORY_DANGEROUS,
+        .handler = lastsave,
+        .since = "1.0.0",
+        .summary = "When the data was last saved, in Unix seconds",
+        .complexity = "O(1)",
+        .tips = lastsave_tips,
+    },
+    COMMAND_END,
+};
+
+/* -- options -- */
+
+static bool parse_save(void *out, const struct option_input *input, struct buffer *error) {
+    struct save_points *points = out;
+    if (input->is_repeated) memcpy(points, input->current, sizeof(*points));
+    if (input->word_count == 1 && input->words[0].len == 0) {
+        points->count = 0;
+        return true;
+    }
+    if (input->word_count % 2 != 0) {
+        buffer_append_text(error, "Invalid save parameters");
+        return false;
+    }
+    for (size_t i = 0; i < input->word_count; i += 2) {
+        int64_t seconds = 0;
+        int64_t changes = 0;
+        if (!number_parse_i64(input->words[i], &seconds) || seconds < 1 ||
+            !number_parse_i64(input->words[i + 1], &changes) || changes < 0 ||
+            points->count == SAVE_POINT_MAX) {
+            buffer_append_text(error, "Invalid save parameters");
+            return false;
+        }
+        points->items[points->count++] = (struct save_point){(uint64_t)seconds, (uint64_t)changes};
+    }
+    return true;
+}
+
+static void format_point(const struct save_point *point, struct buffer *out) {
+    buffer_append_format(out, "%llu %llu", (unsigned long long)point->seconds,
+                         (unsigned long long)point->changes);
+}
+
+static void format_save(const void *field, struct buffer *out) {
+    const struct save_points *points = field;
+    for (uint32_t i = 0; i < points->count; i++) {
+        if (i > 0) buffer_append_u8(out, ' ');
+        format_point(&points->items[i], out);
+    }
+}
+
+static bool format_save_line(const void *field, size_t index, struct buffer *out) {
+    const struct save_points *points = field;
+    if (points->count == 0 && index == 0) {
+        buffer_append_text(out, "\"\"");
+        return true;
+    }
+    if (index >= points->count) return false;
+    format_point(&points->items[index], out);
+    return true;
+}
+
+static const struct option_ops save_ops = {
+    .parse = parse_save, .format = format_save, .format_line = format_save_line};
+
+static bool check_file_name(const char *value, struct buffer *error) {
+    if (value[0] != '\0' && strchr(value, '/') == NULL) return true;
+    buffer_append_text(error, "dbfilename can't be a path, just a filename");
+    return false;
+}
+
+const struct option snapshot_option_rows[] = {
+    {
+        .name = "save",
+        .field = OPTION_SPECIAL(struct snapshot_options, save_points),
+        .initial_text = "3600 1 300 100 60 10000",
+        .ops = &save_ops,
+        .live = true,
+        .multi_word = true,
+        .doc = "Pairs of seconds and changes after which the data is saved; empty never.",
+    },
+    {
+        .name = "dbfilename",
+        .field = OPTION_STRING(struct snapshot_options, file_name),
+        .initial_text = "dump.rdb",
+        .check = check_file_name,
+        .live = true,
+        .guarded = true,
+        .doc = "Name of the dump file, inside dir.",
+    },
+    {
+        .name = "rdbcompression",
+        .field = OPTION_BOOL(struct snapshot_options, is_compressing),
+        .range = {.initial = 1},
+        .live = true,
+        .doc = "Compress strings in dumps.",
+    },
+    {
+        .name = "rdbchecksum",
+        .field = OPTION_BOOL(struct snapshot_options, has_checksum),
+        .range = {.initial = 1},
+        .doc = "End dumps with a checksum, and check it when loading.",
+    },
+    {
+        .name = "stop-writes-on-bgsave-error",
+        .field = OPTION_BOOL(struct snapshot_options, stops_writes_on_error),
+        .range = {.initial = 1},
+        .live = true,
+        .doc = "Refuse writes after a failed save while there are save points.",
+    },
+};
+const uint32_t snapshot_option_count = ARRAY_COUNT(snapshot_option_rows);
+
+/* -- figures -- */
+
+void snapshot_info(void *state, struct buffer *out) {
+    const struct snapshotter *snapshotter = state;
+    uint64_t now_ms = clock_monotonic_ms();
+    int64_t current_s =
+        snapshotter->is_saving ? (int64_t)((now_ms - snapshotter->save_began_ms) / 1000) : -1;
+    buffer_append_format(
+        out,
+        "loading:%d\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n"
+        "rdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%llu\r\nrdb_last_bgsave_status:%s\r\n"
+        "rdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_time_sec:%lld\r\nrdb_saves:%llu\r\n"
+        "rdb_last_load_keys_expired:%llu\r\nrdb_last_load_keys_loaded:%llu\r\n",
+        atomic_load(&snapshotter->is_loading),
+        (unsigned long long)(snapshot_changes(snapshotter) - snapshotter->changes_at_save),
+        snapshotter->is_saving, (unsigned long long)snapshotter->last_save_s,
+        snapshotter->last_failed ? "err" : "ok", (long long)snapshotter->last_seconds,
+        (long long)current_s, (unsigned long long)snapshotter->saves,
+        (unsigned long long)snapshotter->loaded_expired,
+        (unsigned long long)snapshotter->loaded_keys);
+    buffer_append_format(out,
+                         "aof_enabled:0\r\nsnapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
+                         "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n",
+                         atomic_load(&snapshotter->pass_count),
+                         (unsigned long long)atomic_load(&snapshotter->preimages),
+                         (unsigned long long)atomic_load(&snapshotter->preimage_us_max),
+                         (unsigned long long)atomic_load(&snapshotter->step_us_max));
+}

@@ -1,0 +1,139 @@
+/* Snapshots without fork: passes over all keys, the dump file, and loading.
+ *
+ * A pass walks every slot under its lock, a bounded time each, and writes each key once, as it was
+ * when the pass began. Whoever is about to change a key that the pass has not reached gives it the
+ * old value first (keyspace_before_change). What a pass writes goes to a sink: the dump file or the
+ * links of replicas. The pass waits for a slow sink with nothing locked; only the values that
+ * writers hand over meanwhile may pile up.
+ *
+ * Words: *pass* - one walk; *sink* - where its bytes go; *replication fields* - the ids and the
+ * offset that a dump carries so that a restart, or a replica, can go on from it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "server/base/buffer.h"
+#include "server/base/status.h"
+#include "server/base/turn.h"
+#include "server/command/dispatch.h"
+#include "server/config/option.h"
+#include "server/keyspace/keyspace.h"
+
+struct snapshotter;
+struct snapshot_pass;
+
+struct save_point {
+    uint64_t seconds;
+    uint64_t changes;
+};
+
+enum { SAVE_POINT_MAX = 32 };
+
+struct save_points {
+    struct save_point items[SAVE_POINT_MAX];
+    uint32_t count;
+};
+
+struct snapshot_options {
+    char *file_name; /* dbfilename */
+    bool is_compressing;
+    bool has_checksum;
+    bool stops_writes_on_error;
+    struct save_points save_points;
+};
+extern const struct option snapshot_option_rows[];
+extern const uint32_t snapshot_option_count;
+extern const struct command snapshot_commands[]; /* SAVE, BGSAVE, LASTSAVE */
+
+/* The place of a data set in its history; see spec/replication.md 9. */
+struct snapshot_replication {
+    bool is_known;
+    char id[41];
+    uint64_t offset;
+    int database; /* Selected in the stream; -1 none. */
+};
+
+struct snapshotter_create_options {
+    struct snapshot_options *options;
+    struct databases *databases;
+    struct command_modules *modules;
+    struct exclusive *exclusive;
+    const struct data_type_options *types;
+    /* Fills in the replication fields at the moment a pass begins; everything is parked. */
+    void (*read_replication)(void *state, struct snapshot_replication *out);
+    void *replication_state;
+};
+
+struct snapshotter *snapshotter_create(const struct snapshotter_create_options *options);
+void snapshotter_destroy(struct snapshotter *snapshotter);
+
+/* -- passes -- */
+
+struct snapshot_sink {
+    /* Takes bytes; may wait (nothing is locked, no turn is held). Another status than STATUS_OK
+     * aborts the pass. Runs on the pass's thread. */
+    enum status (*write)(void *state, struct bytes bytes);
+    /* The pass has ended, after its last byte was taken, or with the status that ended it. Runs on
+     * the pass's thread inside an exclusive section. */
+    void (*done)(void *state, enum status status);
+    void *state;
+};
+
+/* Begins a pass over everything as it is now. Everything parked; O(1). NULL when PASS_MAX passes
+ * are running. The pass frees itself after `done`. */
+struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
+                                     const struct snapshot_sink *sink);
+
+/* Makes the pass end soon with STATUS_CLOSED. Any thread, while the pass exists. */
+void snapshot_abort(struct snapshot_pass *pass);
+
+/* Begins to save to the dump file in the background. Everything parked. False: one is under way.
+ * `fn` (may be NULL) is told the outcome inside an exclusive section. */
+bool snapshot_save_in_background(struct snapshotter *snapshotter,
+                                 void (*fn)(void *arg, enum status status), void *arg);
+
+/* Saves to the dump file at once, while everything is parked. */
+enum status snapshot_save_now(struct snapshotter *snapshotter);
+
+/* True when there are save points, so that a shutdown saves. */
+bool snapshot_wants_save(const struct snapshotter *snapshotter);
+
+/* Once a cron period on the node's loop: starts saves that are due. */
+void snapshot_tick(struct snapshotter *snapshotter, uint64_t monotonic_ms);
+
+/* -- loading -- */
+
+struct snapshot_source {
+    /* As rdb_source's. */
+    enum status (*fill)(void *state, uint8_t *out, size_t cap, size_t *out_len);
+    void *state;
+};
+
+struct snapshot_loaded {
+    struct snapshot_replication replication;
+    uint64_t keys;
+    uint64_t expired;
+    char error[256]; /* What went wrong, for the log. */
+};
+
+/* Reads a whole RDB file into `into`, a databases object that nobody else uses. With
+ * `drops_expired` keys whose time is over are left out (a primary's restart). On failure `into`
+ * holds a part. */
+enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
+                          struct databases *into, bool drops_expired, struct snapshot_loaded *out);
+
+/* Reads the dump file at start or for DEBUG RELOAD. STATUS_NOT_FOUND: there is none. */
+enum status snapshot_load_file(struct snapshotter *snapshotter, struct databases *into,
+                               bool drops_expired, struct snapshot_loaded *out);
+
+/* DEBUG RELOAD: saves, empties, loads; everything parked. False: `error` says why. */
+bool snapshot_reload(struct snapshotter *snapshotter, bool is_saving, char *error, size_t cap);
+
+/* -- figures -- */
+
+/* INFO's Persistence section, without its heading. */
+void snapshot_info(void *snapshotter, struct buffer *out);
+/* Shown while a load runs; set by whoever loads. */
+void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading);

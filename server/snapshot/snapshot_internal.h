@@ -1,0 +1,71 @@
+/* What the files of this folder share. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/rdb/rdb_writer.h"
+#include "server/snapshot/snapshot.h"
+
+struct snapshot_pass {
+    struct keyspace_pass base; /* First: the keyspace knows a pass by it. */
+    struct snapshotter *snapshotter;
+    struct snapshot_sink sink;
+    struct turn *turn;
+    unsigned turn_index;
+    pthread_t thread;
+    _Atomic bool is_aborted;
+
+    /* The keyspaces as they were, held by reference, under the numbers they had. */
+    struct keyspace *keyspaces[DATABASE_MAX];
+    unsigned numbers[DATABASE_MAX];
+    unsigned keyspace_count;
+
+    /* The place: which keyspace and slot are at work (keyspace << 16 | slot), and inside that slot
+     * the order up to which everything is written. Changed with the slot at work locked. */
+    _Atomic uint32_t slot_place;
+    _Atomic uint64_t order_place;
+    uint32_t last_begun; /* For the debug check that slots are taken in order. */
+
+    /* The leaf lock: the writer, and what it has put out but the sink has not got. */
+    pthread_mutex_t lock;
+    struct rdb_writer writer;
+    struct buffer outgoing;
+    int written_database;
+    uint64_t keys_written;
+    uint64_t preimages_written;
+};
+
+struct snapshotter {
+    struct snapshotter_create_options options;
+    struct turn turns[PASS_MAX];
+    bool turn_is_used[PASS_MAX];
+    _Atomic uint32_t pass_count;
+    struct snapshot_pass *passes[PASS_MAX]; /* By turn; changed while everything is parked. */
+
+    /* The dump file; changed while everything is parked. */
+    bool is_saving;
+    bool is_save_scheduled;
+    uint64_t saves;
+    uint64_t last_save_s; /* Unix time of the last good save, or of the start. */
+    uint64_t last_try_ms; /* Monotonic. */
+    bool last_failed;
+    int64_t last_seconds; /* -1: none yet. */
+    uint64_t save_began_ms;
+    uint64_t changes_at_save;
+    uint64_t changes_at_begin;
+
+    _Atomic bool is_loading;
+    uint64_t loaded_keys;
+    uint64_t loaded_expired;
+    _Atomic uint64_t preimage_us_max;
+    _Atomic uint64_t step_us_max;
+    _Atomic uint64_t preimages;
+};
+
+/* Writes what stands before the first key. The writer's sink is set. */
+void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replication *replication,
+                         uint64_t used_bytes);
+void snapshot_write_record(struct rdb_writer *writer, const struct data_type *type,
+                           const struct record *record);
+uint64_t snapshot_changes(const struct snapshotter *snapshotter);
