@@ -20,8 +20,8 @@ FLOORS = {
     'server/base': 0,
     'server/resp': 1, 'server/structs': 1, 'server/config': 1, 'clusterbus': 1,
     'server/keyspace': 2, 'server/journal': 2,
-    'server/rdb': 3, 'server/snapshot': 3, 'server/aof': 3,
-    'server/command': 4, 'server/acl': 4,
+    'server/rdb': 3, 'server/aof': 3,
+    'server/command': 4, 'server/snapshot': 5, 'server/acl': 4,
     'server/types': 5, 'server/script': 5, 'server/pubsub': 5,
     'server/net': 6,
     'server/replication': 7, 'server/cluster': 7, 'server/sentinel': 7,
@@ -36,8 +36,6 @@ TOOL_EXTRA = {
 # Includes between folders of one floor, with the reason. The other direction is not allowed by this.
 SAME_FLOOR = {
     ('server/keyspace', 'server/journal'): 'a change is journaled while its slot is locked',
-    ('server/snapshot', 'server/rdb'): 'a pass writes records with the value codec',
-    ('server/snapshot', 'server/aof'): 'a pass is the base of a rewritten AOF',
     ('server/aof', 'server/rdb'): 'the base of a multi-part AOF is an RDB',
     ('server/command', 'server/acl'): 'admission asks the access rules',
     ('server/types', 'server/pubsub'): 'keyspace notifications are published',

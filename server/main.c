@@ -23,6 +23,7 @@
 #include "server/lifecycle/lifecycle.h"
 #include "server/net/network.h"
 #include "server/observe/observe.h"
+#include "server/snapshot/snapshot.h"
 #include "server/types/generic/generic.h"
 #include "server/types/registry.h"
 
@@ -36,7 +37,11 @@ enum {
 
 struct security_options {
     char *password;
+    int append_only;
 };
+
+/* The append-only file is not there yet: who asks for it must hear so, who says no is right. */
+static const struct option_choice append_only_choices[] = {{"no", 0}, {NULL, 0}};
 
 static const struct option security_option_rows[] = {
     {
@@ -46,6 +51,13 @@ static const struct option security_option_rows[] = {
         .secret = true,
         .doc = "Password of the default user; empty lets everybody in.",
     },
+    {
+        .name = "appendonly",
+        .field = OPTION_ENUM(struct security_options, append_only),
+        .choices = append_only_choices,
+        .live = true,
+        .doc = "The append-only file, which this release does not have: 'no' is the only value.",
+    },
 };
 
 struct server {
@@ -54,6 +66,7 @@ struct server {
     struct lifecycle_options lifecycle_options;
     struct security_options security_options;
     struct data_type_options type_options;
+    struct snapshot_options snapshot_options;
     bool is_cluster;
 
     struct background *background;
@@ -100,6 +113,8 @@ static void register_options(struct server *server) {
                     NULL, NULL);
     config_register(config, lazy_free_options, lazy_free_option_count, &server->type_options, NULL,
                     NULL);
+    config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
+                    NULL, NULL);
     config_register(config, admin_options, admin_option_count,
                     admin_settings(server->modules.admin), NULL, NULL);
 }
@@ -143,6 +158,7 @@ static void on_cron(void *arg) {
     if (dispatcher_expire_pauses(server->dispatcher, now_ms))
         network_retry_paused(server->modules.network);
     observer_tick(server->modules.observer, now_ms);
+    snapshot_tick(server->modules.snapshotter, now_ms);
     lifecycle_tick(server->lifecycle);
 }
 
@@ -176,6 +192,44 @@ static void reset_statistics(void *state) {
     observer_reset(server->modules.observer);
 }
 
+static bool wants_save(void *state) {
+    struct server *server = state;
+    return snapshot_wants_save(server->modules.snapshotter);
+}
+
+static bool save_at_end(void *state) {
+    struct server *server = state;
+    return snapshot_save_now(server->modules.snapshotter) == STATUS_OK;
+}
+
+static const char *disk_error(void *state) {
+    (void)state;
+    return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
+           "persist "
+           "to disk. Commands that may modify the data set are disabled, because this instance is "
+           "configured to report errors during writes if RDB snapshotting fails "
+           "(stop-writes-on-bgsave-error option). Please check the Redis logs for details about "
+           "the RDB error.";
+}
+
+/* Brings back what the last save kept. False: there is a file, and it is no good. */
+static bool load_data(struct server *server) {
+    struct snapshot_loaded loaded;
+    struct databases *fresh = databases_create_sibling(server->databases);
+    enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
+    if (status == STATUS_OK) {
+        databases_adopt(server->databases, fresh);
+        return true;
+    }
+    databases_destroy(fresh);
+    if (status == STATUS_NOT_FOUND) return true;
+    log_warning("Fatal error loading the DB, check the file '%s' in '%s': %s. The server does not "
+                "start, so that nothing is overwritten.",
+                server->snapshot_options.file_name, server->lifecycle_options.directory,
+                loaded.error);
+    return false;
+}
+
 static void create_keyspace(struct server *server) {
     uint64_t seed = 0;
     rng_fill_from_os(&seed, sizeof(seed));
@@ -205,6 +259,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, admin_commands);
     command_table_add(table, lifecycle_commands);
     command_table_add(table, observe_commands);
+    command_table_add(table, snapshot_commands);
     server->modules.commands = table;
 }
 
@@ -231,7 +286,19 @@ static void create_modules(struct server *server) {
     server->lifecycle =
         lifecycle_create(&server->lifecycle_options, server->node_loop, &server->modules);
     server->modules.lifecycle = server->lifecycle;
+    lifecycle_set_hooks(server->lifecycle, &(struct lifecycle_hooks){
+                                               .state = server,
+                                               .wants_save = wants_save,
+                                               .save = save_at_end,
+                                           });
     server->modules.config = server->config;
+    server->modules.snapshotter = snapshotter_create(&(struct snapshotter_create_options){
+        .options = &server->snapshot_options,
+        .databases = server->databases,
+        .modules = &server->modules,
+        .exclusive = server->exclusive,
+        .types = &server->type_options,
+    });
     mem_stats_read(&memory);
     const char *config_file = config_path(server->config);
     server->modules.observer = observer_create(&(struct observer_options){
@@ -244,6 +311,9 @@ static void create_modules(struct server *server) {
         .memory_at_start = memory.allocated_bytes,
         .run_id = server->run_id,
     });
+    observer_add_section(server->modules.observer, "Persistence", snapshot_info,
+                         server->modules.snapshotter);
+    dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){.disk_error = disk_error});
     dispatcher_set_password(server->dispatcher, server->security_options.password);
 }
 
@@ -254,6 +324,7 @@ static void destroy_modules(struct server *server) {
     network_destroy(server->modules.network);
     loop_destroy(server->node_loop);
     lifecycle_destroy(server->lifecycle);
+    snapshotter_destroy(server->modules.snapshotter);
     observer_destroy(server->modules.observer);
     background_destroy(server->background);
     databases_set_background(server->databases, NULL, NULL);
@@ -280,7 +351,9 @@ static int run(struct server *server) {
     adjust_descriptor_limit(&server->network_options);
     create_modules(server);
     int status = 1;
-    if (network_listen(server->modules.network, error, sizeof(error))) {
+    if (!load_data(server)) {
+        refuse_start("The dump file could not be loaded");
+    } else if (network_listen(server->modules.network, error, sizeof(error))) {
         lifecycle_write_pid_file(&server->lifecycle_options);
         lifecycle_catch_signals(server->lifecycle);
         network_start(server->modules.network);
