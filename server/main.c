@@ -382,7 +382,7 @@ int main(int argc, char **argv) {
         admin_create(&(struct admin_hooks){.reset_statistics = reset_statistics, .state = &server});
     register_options(&server);
     status = load_options(&server, argc, argv) ? run(&server) : 1;
+    config_destroy(server.config); // Before what holds the options' values.
     admin_destroy(server.modules.admin);
-    config_destroy(server.config);
     return status;
 }

@@ -49,7 +49,9 @@ static struct command_entry *find_lower(const struct command_table *table, const
     for (uint32_t i = name_hash(name, len) & mask;; i = (i + 1) & mask) {
         struct command_entry *entry = table->buckets[i];
         if (entry == NULL) return NULL;
-        if (memcmp(entry->row->name, name, len) == 0 && entry->row->name[len] == '\0') return entry;
+        // Stops at the end of the shorter row's name: `name` holds no NUL.
+        if (strncmp(entry->row->name, name, len) == 0 && entry->row->name[len] == '\0')
+            return entry;
     }
 }
 
