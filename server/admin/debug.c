@@ -10,6 +10,7 @@
 #include "server/keyspace/access.h"
 #include "server/keyspace/digest.h"
 #include "server/rdb/rdb_writer.h"
+#include "server/types/string/string.h"
 
 /* -- digests ------------------------------------------------------------------------------------
  */
@@ -89,6 +90,51 @@ static void debug_object(struct command_context *context) {
         (unsigned long long)serialized_length(type, record), record_access(record),
         (long long)(access_idle_ms(record, context->now_ms) / 1000));
     reply_simple(context->reply, text);
+}
+
+/* Reads an argument that may not be negative. */
+static bool parse_positive(struct command_context *context, uint32_t argument, int64_t *out) {
+    return context_integer_in(context, argument, 0, INT64_MAX, out,
+                              "ERR value is out of range, must be positive");
+}
+
+/* <prefix>:<n> = "value:<n>", cut or filled with zero bytes to `size` when that is not 0. */
+static void populate_one(struct command_context *context, struct bytes prefix, int64_t number,
+                         size_t size, struct buffer *name, struct buffer *value) {
+    buffer_clear(name);
+    buffer_append_bytes(name, prefix);
+    buffer_append_format(name, ":%lld", (long long)number);
+    struct key key = context_key_of(context, buffer_view(name));
+    if (context_peek(context, &key)) return;
+    buffer_clear(value);
+    buffer_append_format(value, "value:%lld", (long long)number);
+    if (size > value->len) {
+        size_t missing = size - value->len;
+        memset(buffer_reserve(value, missing), 0, missing);
+        value->len = size;
+    }
+    struct bytes text = bytes_of(value->data, size ? size : value->len);
+    context_insert_take(context, &key, string_record_create(key.name, text, false, 0));
+}
+
+/* Not propagated: what it makes is for this node alone. */
+static void debug_populate(struct command_context *context) {
+    int64_t count;
+    int64_t size = 0;
+    if (!parse_positive(context, 2, &count)) return;
+    if (context->argc > 4 && !parse_positive(context, 4, &size)) return;
+    if ((uint64_t)size > context->types->proto_max_bulk_len) {
+        reply_error(context->reply, "ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+        return;
+    }
+    struct bytes prefix = context->argc > 3 ? context->argv[3] : BYTES_LITERAL("key");
+    struct buffer name = {0};
+    struct buffer value = {0};
+    for (int64_t i = 0; i < count; i++)
+        populate_one(context, prefix, i, (size_t)size, &name, &value);
+    buffer_deinit(&name);
+    buffer_deinit(&value);
+    reply_ok(context->reply);
 }
 
 /* -- the server ---------------------------------------------------------------------------------
@@ -232,6 +278,9 @@ static void debug_help(struct command_context *context) {
         "    How a value is kept.",
         "PANIC",
         "    Stop the server as a broken invariant would.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Make <count> strings named <prefix>:<number> (default: key) of <size> bytes, here",
+        "    alone: replicas do not hear of them.",
         "PROTOCOL <type>",
         "    Reply with a sample of <type>: string, integer, double, bignum, null, array, set,",
         "    map, attrib, push, verbatim, true, false.",
@@ -250,15 +299,11 @@ static const struct debug_action {
     uint32_t argc_max; /* 0: no limit */
     void (*run)(struct command_context *context);
 } actions[] = {
-    {"digest", 2, 2, debug_digest},
-    {"digest-value", 2, 0, debug_digest_value},
-    {"error", 3, 3, debug_error},
-    {"help", 2, 2, debug_help},
-    {"log", 3, 3, debug_log},
-    {"object", 3, 4, debug_object},
-    {"panic", 2, 2, debug_panic},
-    {"protocol", 3, 3, debug_protocol},
-    {"set-active-expire", 3, 3, debug_set_active_expire},
+    {"digest", 2, 2, debug_digest},     {"digest-value", 2, 0, debug_digest_value},
+    {"error", 3, 3, debug_error},       {"help", 2, 2, debug_help},
+    {"log", 3, 3, debug_log},           {"object", 3, 4, debug_object},
+    {"panic", 2, 2, debug_panic},       {"populate", 3, 5, debug_populate},
+    {"protocol", 3, 3, debug_protocol}, {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},
 };
 
