@@ -13,16 +13,14 @@ void buffer_deinit(struct buffer *buffer) {
     *buffer = (struct buffer){0};
 }
 
-uint8_t *buffer_reserve(struct buffer *buffer, size_t extra) {
+uint8_t *buffer_grow(struct buffer *buffer, size_t extra) {
     size_t need = buffer->len + extra;
     ASSERT(need >= extra);
-    if (need > buffer->cap) {
-        size_t cap = buffer->cap < FIRST_CAP ? FIRST_CAP : buffer->cap;
-        while (cap < need)
-            cap += cap < DOUBLING_LIMIT ? cap : cap / 8;
-        buffer->data = mem_realloc(buffer->data, cap);
-        buffer->cap = cap;
-    }
+    size_t cap = buffer->cap < FIRST_CAP ? FIRST_CAP : buffer->cap;
+    while (cap < need)
+        cap += cap < DOUBLING_LIMIT ? cap : cap / 8;
+    buffer->data = mem_realloc(buffer->data, cap);
+    buffer->cap = cap;
     return buffer->data + buffer->len;
 }
 

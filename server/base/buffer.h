@@ -20,8 +20,13 @@ struct buffer {
 
 void buffer_deinit(struct buffer *buffer); /* Frees the bytes; the buffer is empty again. */
 
+uint8_t *buffer_grow(struct buffer *buffer, size_t extra); /* The slow half of buffer_reserve. */
+
 /* Makes room for `extra` more bytes and returns where they go. The length does not change. */
-uint8_t *buffer_reserve(struct buffer *buffer, size_t extra);
+static inline uint8_t *buffer_reserve(struct buffer *buffer, size_t extra) {
+    if (LIKELY(extra <= buffer->cap - buffer->len)) return buffer->data + buffer->len;
+    return buffer_grow(buffer, extra);
+}
 
 void buffer_append(struct buffer *buffer, const void *data, size_t len);
 void buffer_append_bytes(struct buffer *buffer, struct bytes bytes);

@@ -26,8 +26,17 @@ static inline struct bytes bytes_of_text(const char *text) {
     return bytes_of(text, strlen(text));
 }
 
+/* What is compared is short as a rule: a call of memcmp costs more than looking. */
 static inline bool bytes_equal(struct bytes a, struct bytes b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+    if (a.len != b.len) return false;
+    if (a.len - 8 > 8) return a.len == 0 || memcmp(a.data, b.data, a.len) == 0;
+    uint64_t heads[2];
+    uint64_t tails[2];
+    memcpy(&heads[0], a.data, 8);
+    memcpy(&heads[1], b.data, 8);
+    memcpy(&tails[0], a.data + a.len - 8, 8);
+    memcpy(&tails[1], b.data + b.len - 8, 8);
+    return ((heads[0] ^ heads[1]) | (tails[0] ^ tails[1])) == 0;
 }
 
 static inline bool bytes_equal_text(struct bytes a, const char *text) {

@@ -11,3 +11,4 @@
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define NORETURN __attribute__((noreturn))
 #define UNUSED __attribute__((unused))
+#define COLD __attribute__((cold, noinline)) /* Keeps rare work out of its caller's hot path. */

@@ -7,10 +7,17 @@
 #include "server/base/number.h"
 #include "server/command/command_internal.h"
 
-enum { NAME_MAX_BYTES = 48, FIRST_BUCKETS = 1024 };
+enum { NAME_MAX_BYTES = 48, FIRST_BUCKET_BITS = 10, FIRST_BUCKETS = 1 << FIRST_BUCKET_BITS };
+
+/* A name of up to eight bytes, which nearly all are, is found as one word. */
+struct short_name {
+    uint64_t word; /* 0: free. */
+    struct command_entry *entry;
+};
 
 struct command_table {
-    struct command_entry **buckets; /* Open addressing, a power of two, at most half full. */
+    struct short_name *short_names; /* Open addressing, as the buckets of all names below, */
+    struct command_entry **buckets; /* each a power of two of places, at most half full. */
     uint32_t bucket_count;
     struct command_entry **entries; /* In the order of their arrival. */
     uint32_t count;
@@ -22,6 +29,7 @@ struct command_table *command_table_create(void) {
     struct command_table *table = mem_alloc_zero(sizeof(*table));
     table->bucket_count = FIRST_BUCKETS;
     table->buckets = mem_alloc_zero(FIRST_BUCKETS * sizeof(*table->buckets));
+    table->short_names = mem_alloc_zero(FIRST_BUCKETS * sizeof(*table->short_names));
     return table;
 }
 
@@ -33,6 +41,7 @@ void command_table_destroy(struct command_table *table) {
     }
     mem_free(table->entries);
     mem_free(table->buckets);
+    mem_free(table->short_names);
     mem_free(table);
 }
 
@@ -55,12 +64,61 @@ static struct command_entry *find_lower(const struct command_table *table, const
     }
 }
 
-static struct command_entry *find_entry(const struct command_table *table, struct bytes name) {
+/* One to eight bytes as a word, the missing ones zero; ASCII letters in lower case. */
+static inline uint64_t short_word(struct bytes name) {
+    const uint64_t each = 0x0101010101010101;
+    uint64_t word;
+    if (name.len >= 4) {
+        uint32_t head;
+        uint32_t tail;
+        memcpy(&head, name.data, 4);
+        memcpy(&tail, name.data + name.len - 4, 4);
+        word = head | (uint64_t)tail << ((name.len - 4) * 8);
+    } else {
+        size_t middle = name.len / 2;
+        word = name.data[0] | (uint64_t)name.data[middle] << (middle * 8) |
+               (uint64_t)name.data[name.len - 1] << ((name.len - 1) * 8);
+    }
+    // In each byte the top bit says: at least 'A', more than 'Z', no ASCII.
+    uint64_t low = word & (each * 0x7f);
+    uint64_t is_upper = (low + each * (0x80 - 'A')) & ~(low + each * (0x7f - 'Z')) & ~word;
+    return word | (is_upper & (each * 0x80)) >> 2;
+}
+
+static inline uint32_t short_place(uint64_t word) {
+    return (uint32_t)((word * 0x9e3779b97f4a7c15u) >> (64 - FIRST_BUCKET_BITS));
+}
+
+static struct command_entry *find_short(const struct command_table *table, struct bytes name) {
+    uint64_t word = short_word(name);
+    for (uint32_t i = short_place(word);; i = (i + 1) % FIRST_BUCKETS) {
+        const struct short_name *found = &table->short_names[i];
+        // A NUL behind a name makes the same word.
+        if (found->word == word) return found->entry->name_len == name.len ? found->entry : NULL;
+        if (found->word == 0) return NULL;
+    }
+}
+
+static void add_short(struct command_table *table, struct command_entry *entry) {
+    uint64_t word = short_word(bytes_of_text(entry->row->name));
+    uint32_t i = short_place(word);
+    while (table->short_names[i].word != 0)
+        i = (i + 1) % FIRST_BUCKETS;
+    table->short_names[i] = (struct short_name){word, entry};
+}
+
+static COLD struct command_entry *find_long(const struct command_table *table, struct bytes name) {
     char lower[NAME_MAX_BYTES];
     if (name.len == 0 || name.len >= sizeof(lower)) return NULL;
     bytes_lower(name, lower);
     if (memchr(lower, '\0', name.len) != NULL) return NULL;
     return find_lower(table, lower, name.len);
+}
+
+static inline struct command_entry *find_entry(const struct command_table *table,
+                                               struct bytes name) {
+    if (LIKELY(name.len - 1 < sizeof(uint64_t))) return find_short(table, name);
+    return find_long(table, name);
 }
 
 static uint32_t single_key_of(const struct command *row) {
@@ -75,6 +133,7 @@ static void fill_entry(struct command_table *table, struct command_entry *entry,
     *entry = (struct command_entry){
         .row = row,
         .id = table->id_count++,
+        .name_len = (uint32_t)strlen(row->name),
         .single_key = single_key_of(row),
         .has_keys = command_has_keys(row),
     };
@@ -110,6 +169,7 @@ void command_table_add(struct command_table *table, const struct command *rows) 
         while (table->buckets[i] != NULL)
             i = (i + 1) & mask;
         table->buckets[i] = entry;
+        if (len <= sizeof(uint64_t)) add_short(table, entry);
     }
 }
 

@@ -10,6 +10,7 @@ struct command_entry {
     const struct command *row;
     uint32_t id;
     uint32_t single_key; /* The argument that is the one and only key; 0 = look at the row. */
+    uint32_t name_len;
     bool has_keys;
     struct command_entry *subcommands;
     uint32_t subcommand_count;

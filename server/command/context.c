@@ -99,11 +99,10 @@ struct record *context_find(struct command_context *context, const struct key *k
 
 bool context_find_for_write(struct command_context *context, const struct key *key,
                             struct table_entry *entry) {
-    *entry = find_living(context, key);
-    if (entry->record == NULL) {
-        // What a replica hides is still there: a writable replica's write replaces it.
-        *entry = keyspace_find_entry(context->keyspace, key);
-        if (entry->record == NULL) return false;
+    *entry = keyspace_find_entry(context->keyspace, key);
+    if (entry->record == NULL) return false;
+    if (UNLIKELY(is_expired(context, entry->record))) {
+        // Also what a replica hides: a writable replica's write replaces it.
         delete_expired(context, key, entry);
         entry->record = NULL;
         return false;

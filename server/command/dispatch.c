@@ -486,8 +486,9 @@ static struct plan plan_command(struct dispatch_worker *worker, struct session *
     return plan;
 }
 
-/* The clocks are read once a batch, and again when commands took their time: asking for each
- * command would cost more than many of them. Deadlines are exact to a quarter of a millisecond. */
+/* The clocks are read again when commands took their time: asking for each command, or for each of
+ * many clients, would cost more than many of them. Deadlines are exact to a quarter of a
+ * millisecond. */
 static void read_clocks(struct dispatch_worker *worker) {
     worker->batch_ticks = clock_ticks();
     worker->batch_ms = clock_monotonic_ms();
@@ -621,8 +622,8 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
 }
 
 void dispatch_batch_begin(struct dispatch_worker *worker) {
-    read_clocks(worker);
-    worker->began_ticks = worker->batch_ticks;
+    worker->began_ticks = clock_ticks();
+    if (worker->began_ticks - worker->batch_ticks > worker->stale_ticks) read_clocks(worker);
 }
 
 uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker) {

@@ -154,17 +154,21 @@ static struct keyspace *keyspace_create(struct databases *databases, unsigned db
     return keyspace;
 }
 
-struct keyspace *databases_keyspace(struct databases *databases, unsigned db) {
-    ASSERT(db < databases->count);
-    struct keyspace *keyspace = __atomic_load_n(&databases->keyspaces[db], __ATOMIC_ACQUIRE);
-    if (LIKELY(keyspace != NULL)) return keyspace;
-    // Two workers may create it at once: one wins, the other's is thrown away.
+/* Two workers may create it at once: one wins, the other's is thrown away. */
+static COLD struct keyspace *keyspace_create_shared(struct databases *databases, unsigned db) {
     struct keyspace *fresh = keyspace_create(databases, db);
-    if (__atomic_compare_exchange_n(&databases->keyspaces[db], &keyspace, fresh, false,
+    struct keyspace *found = NULL;
+    if (__atomic_compare_exchange_n(&databases->keyspaces[db], &found, fresh, false,
                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return fresh;
     keyspace_unref(fresh);
-    return keyspace;
+    return found;
+}
+
+struct keyspace *databases_keyspace(struct databases *databases, unsigned db) {
+    ASSERT(db < databases->count);
+    struct keyspace *keyspace = __atomic_load_n(&databases->keyspaces[db], __ATOMIC_ACQUIRE);
+    return LIKELY(keyspace != NULL) ? keyspace : keyspace_create_shared(databases, db);
 }
 
 struct keyspace *databases_keyspace_if_any(struct databases *databases, unsigned db) {

@@ -24,13 +24,16 @@ static enum request_result invalid(struct request *request, const char *error) {
     return REQUEST_INVALID;
 }
 
-static void reserve_arguments(struct request *request, uint32_t count) {
-    if (count <= request->cap) return;
+static COLD void grow_arguments(struct request *request, uint32_t count) {
     uint32_t cap = request->cap < FIRST_ARGUMENTS ? FIRST_ARGUMENTS : request->cap;
     while (cap < count)
         cap *= 2;
     request->argv = mem_realloc(request->argv, cap * sizeof(*request->argv));
     request->cap = cap;
+}
+
+static inline void reserve_arguments(struct request *request, uint32_t count) {
+    if (UNLIKELY(count > request->cap)) grow_arguments(request, count);
 }
 
 /* Finds the end of the line that starts at `at`: the index of CR, or SIZE_MAX. */
@@ -40,19 +43,24 @@ static size_t find_line_end(struct bytes input, size_t at) {
     return (size_t)(cr - input.data);
 }
 
-/* A length of one to three digits, which nearly all are; -1 sends the caller the long way. */
+/* A length of one to three digits, which nearly all are; -1 sends the caller the long way. In a
+ * complete command at least five bytes are left: "0\r\n\r\n". */
 static inline int64_t short_length(const uint8_t *at, size_t left, size_t *digits) {
-    unsigned value = 0;
-    size_t i = 0;
-    for (; i < 4 && i < left; i++) {
-        unsigned digit = (unsigned)at[i] - '0';
-        if (digit > 9) break;
+    if (left < 5) return -1;
+    unsigned value = (unsigned)at[0] - '0';
+    if (value > 9) return -1;
+    *digits = 1;
+    if (LIKELY(at[1] == '\r')) return value;
+    for (; *digits < 3 && value != 0; ++*digits) {
+        unsigned digit = (unsigned)at[*digits] - '0';
+        if (digit > 9) return -1;
         value = value * 10 + digit;
+        if (at[*digits + 1] == '\r') {
+            ++*digits;
+            return value;
+        }
     }
-    if (i == 0 || i == 4 || i + 1 >= left || at[i] != '\r') return -1;
-    if (i > 1 && at[0] == '0') return -1;
-    *digits = i;
-    return value;
+    return -1;
 }
 
 /* Splits an inline command into words with the quoting of configuration files. */
@@ -77,21 +85,23 @@ static enum request_result parse_inline(struct request *request, struct bytes in
     return REQUEST_COMPLETE;
 }
 
-/* Reads the number of a "*" or "$" line at `at` (behind the mark). Moves `at` behind the line.
- * STATUS-like: 1 read, 0 incomplete, -1 not a number. */
-static int read_length(struct bytes input, size_t *at, int64_t *out) {
-    size_t digits = 0;
-    int64_t value = short_length(input.data + *at, input.len - *at, &digits);
-    if (LIKELY(value >= 0)) {
-        *at += digits + 2;
-        *out = value;
-        return 1;
-    }
+static COLD int read_long_length(struct bytes input, size_t *at, int64_t *out) {
     size_t end = find_line_end(input, *at);
     if (end == SIZE_MAX || end + 1 >= input.len)
         return input.len - *at > REQUEST_INLINE_MAX ? -2 : 0;
     if (!number_parse_i64(bytes_of(input.data + *at, end - *at), out)) return -1;
     *at = end + 2;
+    return 1;
+}
+
+/* Reads the number of a "*" or "$" line at `at` (behind the mark). Moves `at` behind the line.
+ * STATUS-like: 1 read, 0 incomplete, -1 not a number, -2 a line without end. */
+static inline int read_length(struct bytes input, size_t *at, int64_t *out) {
+    size_t digits = 0;
+    int64_t value = short_length(input.data + *at, input.len - *at, &digits);
+    if (UNLIKELY(value < 0)) return read_long_length(input, at, out);
+    *at += digits + 2;
+    *out = value;
     return 1;
 }
 

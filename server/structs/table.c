@@ -171,8 +171,7 @@ static inline struct table_bucket *locate(const struct table *table, uint64_t or
 }
 
 static inline bool record_has_key(const struct record *record, struct bytes key) {
-    struct bytes name = record_key(record);
-    return name.len == key.len && memcmp(name.data, key.data, key.len) == 0;
+    return bytes_equal(record_key(record), key);
 }
 
 struct table_entry table_find_entry(const struct table *table, struct bytes key, uint64_t order) {
@@ -255,6 +254,13 @@ static void place_in_new(struct table *table, struct record *record, uint64_t or
     }
 }
 
+/* Hashing the keys again reads every record, so those of the next bucket are sent for meanwhile. */
+static void prefetch_records(const struct table_bucket *bucket) {
+    unsigned used = ~bucket_match(bucket, 0) & bucket_limit(bucket);
+    for (; used != 0; used &= used - 1)
+        __builtin_prefetch(bucket_pointer(bucket, (unsigned)__builtin_ctz(used)));
+}
+
 static void move_bucket(struct table *table, const struct table_bucket *bucket,
                         const struct table_hasher *hasher) {
     for (; bucket != NULL; bucket = bucket_next(bucket)) {
@@ -271,6 +277,7 @@ bool table_grow_step(struct table *table, uint32_t buckets, const struct table_h
     if (growth == NULL) return false;
     for (; buckets > 0 && growth->next < growth->bucket_count; buckets--) {
         struct table_bucket *bucket = &growth->buckets[growth->next];
+        if (growth->next + 1 < growth->bucket_count) prefetch_records(bucket + 1);
         move_bucket(table, bucket, hasher);
         free_chain(bucket);
         memset(bucket, 0, sizeof(*bucket));
