@@ -93,9 +93,9 @@ static struct command_entry *find_short(const struct command_table *table, struc
     uint64_t word = short_word(name);
     for (uint32_t i = short_place(word);; i = (i + 1) % FIRST_BUCKETS) {
         const struct short_name *found = &table->short_names[i];
+        if (found->word == 0) return NULL; // First: a name of NULs makes the word of a free place.
         // A NUL behind a name makes the same word.
         if (found->word == word) return found->entry->name_len == name.len ? found->entry : NULL;
-        if (found->word == 0) return NULL;
     }
 }
 

@@ -289,14 +289,30 @@ static bool arity_fits(const struct command *row, uint32_t argc) {
     return row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
 }
 
+static bool is_exec_in_transaction(const struct session *session, const struct command *row) {
+    return session->transaction != NULL && (row->flags & COMMAND_TRANSACTION) != 0 &&
+           strcmp(row->name, "exec") == 0;
+}
+
+/* A malformed EXEC ends the transaction that it was to run. */
+static void reject_arity(struct dispatch_worker *worker, struct session *session,
+                         const struct command *row) {
+    char name[96];
+    command_full_name(row, name, sizeof(name));
+    bool is_exec = (row->flags & COMMAND_TRANSACTION) != 0 && strcmp(row->name, "exec") == 0;
+    reply_error_format(&session->reply, "%s wrong number of arguments for '%s' command",
+                       is_exec ? "EXECABORT Transaction discarded because of:" : "ERR", name);
+    if (!is_exec) return;
+    transaction_discard(session);
+    transaction_unwatch(worker->dispatcher->databases, session, worker->is_exclusive);
+}
+
 /* The first two tests of admission: they need no lock and no state of the node. True: go on. */
 static bool is_well_formed(struct dispatch_worker *worker, struct session *session,
                            const struct command_entry *entry, uint32_t argc) {
     const struct command *row = entry->row;
     if (UNLIKELY(!arity_fits(row, argc))) {
-        char name[96];
-        command_full_name(row, name, sizeof(name));
-        reply_error_format(&session->reply, "ERR wrong number of arguments for '%s' command", name);
+        reject_arity(worker, session, row);
         return false;
     }
     if (UNLIKELY(!session->is_authenticated) && (row->flags & COMMAND_NO_AUTH) == 0) {
@@ -307,7 +323,6 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
         reply_error(&session->reply, "ERR Command not allowed inside a transaction");
         return false;
     }
-    (void)worker;
     return true;
 }
 
@@ -327,8 +342,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     struct session *session = context->session;
     uint32_t admission = dispatcher_admission(dispatcher);
     bool is_write = (flags & COMMAND_WRITE) != 0;
-    bool is_exec = context->command->handler != NULL && session->transaction != NULL &&
-                   strcmp(context->command->name, "exec") == 0;
+    bool is_exec = is_exec_in_transaction(session, context->command);
     if (session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER) return ADMITTED;
     if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
         dispatcher->hooks.redirect(context->modules->cluster, context, keys, key_count))
@@ -474,9 +488,7 @@ static struct plan plan_command(struct dispatch_worker *worker, struct session *
     const struct command *row = entry->row;
     struct plan plan = {.class = row->class, .flags = row->flags};
     if (row->classify != NULL) plan.class = row->classify(argv, argc);
-    bool is_exec = session->transaction != NULL && (row->flags & COMMAND_TRANSACTION) != 0 &&
-                   strcmp(row->name, "exec") == 0;
-    if (UNLIKELY(is_exec)) {
+    if (UNLIKELY(is_exec_in_transaction(session, row))) {
         plan.key_count = add_transaction_keys(worker, session, &plan.all_count);
         plan.flags |= session->transaction->flags;
         if (session->transaction->is_exclusive) plan.class = COMMAND_CLASS_EXCLUSIVE;
@@ -519,7 +531,7 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
         if (verdict == REFUSED) {
             count_errors(worker, session, errors_before);
             worker->command_stats[entry->id].rejected++;
-            if (session->transaction != NULL && strcmp(row->name, "exec") == 0) {
+            if (is_exec_in_transaction(session, row)) {
                 transaction_discard(session);
                 transaction_unwatch(context.databases, session, true);
             } else {

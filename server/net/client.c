@@ -154,7 +154,7 @@ void client_want_write(struct client *client) {
 /* Writes some bytes; how many, 0 when the socket is full, -1 when the client is gone. */
 static ssize_t write_some(struct client *client, const uint8_t *data, size_t len) {
     for (;;) {
-        ssize_t sent = write(client->fd, data, len);
+        ssize_t sent = send(client->fd, data, len, MSG_NOSIGNAL);
         if (sent >= 0) {
             client->worker->stats.writes++;
             client->worker->stats.output_bytes += (uint64_t)sent;
@@ -376,7 +376,7 @@ static void read_into_own(struct client *client) {
     if (missing > client->in.len + READ_BUFFER) missing = client->in.len + READ_BUFFER;
     size_t room = missing + READ_AHEAD;
     uint8_t *at = buffer_reserve(&client->in, room);
-    ssize_t got = read(client->fd, at, room);
+    ssize_t got = recv(client->fd, at, room, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (got <= 0) {
         client_kill(client);
@@ -406,7 +406,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
         read_into_own(client);
         return;
     }
-    ssize_t got = read(client->fd, worker->read_buffer, READ_BUFFER);
+    ssize_t got = recv(client->fd, worker->read_buffer, READ_BUFFER, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (got <= 0) {
         client_kill(client);

@@ -369,7 +369,8 @@ void client_pause(struct command_context *context) {
             return;
         }
     } else if (context->argc > 4) {
-        reply_syntax_error(context->reply);
+        reply_error(context->reply, "ERR unknown subcommand or wrong number of arguments for "
+                                    "'PAUSE'. Try CLIENT HELP.");
         return;
     }
     int64_t timeout_ms = 0;

@@ -456,7 +456,7 @@ const struct command connection_commands[] = {
         .group = GROUP_CONNECTION,
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_ALLOW_BUSY | COMMAND_FAST | COMMAND_LOADING | COMMAND_NO_AUTH |
-                 COMMAND_NO_SCRIPT | COMMAND_STALE,
+                 COMMAND_NO_SCRIPT | COMMAND_STALE | COMMAND_TRANSACTION,
         .categories = CATEGORY_CONNECTION,
         .handler = connection_quit,
         .since = "1.0.0",
@@ -469,7 +469,7 @@ const struct command connection_commands[] = {
         .group = GROUP_CONNECTION,
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_ALLOW_BUSY | COMMAND_FAST | COMMAND_LOADING | COMMAND_NO_AUTH |
-                 COMMAND_NO_SCRIPT | COMMAND_STALE,
+                 COMMAND_NO_SCRIPT | COMMAND_STALE | COMMAND_TRANSACTION,
         .categories = CATEGORY_CONNECTION,
         .handler = connection_reset,
         .since = "6.2.0",

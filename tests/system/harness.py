@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import time
 
+import pytest
 import redis
 
 from resp import Closed, Connection, ReplyError
@@ -327,6 +328,19 @@ def serves_slots(node):
     return any(primary[1] == node.port for _, _, primary, *_ in node.call('CLUSTER', 'SLOTS'))
 
 
+_commands = {}
+
+
+def require(lab, command):
+    """Skips the test, visibly, when the server under test has no such command: its feature is not in this release."""
+    if DUNLIN_SERVER not in _commands:
+        node = lab.node(by_arguments=True)
+        _commands[DUNLIN_SERVER] = {name.decode().upper() for name in node.call('COMMAND', 'LIST')}
+        node.stop()
+    if command not in _commands[DUNLIN_SERVER]:
+        pytest.skip('this server has no %s command' % command)
+
+
 class Lab:
     """What one test starts. Its folder goes when the test has passed and stays when it has failed."""
 
@@ -358,6 +372,7 @@ class Lab:
         return self.node(lines, binary=REDIS_SERVER, **kwargs)
 
     def cluster_node(self, options=None, **kwargs):
+        require(self, 'CLUSTER')
         lines = {'cluster-enabled': 'yes', 'cluster-node-timeout': NODE_TIMEOUT_MS,
                  'repl-diskless-sync-delay': 0}
         lines.update(options or {})

@@ -14,8 +14,10 @@ import time
 
 import pytest
 
+import harness
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CLI = os.environ.get('DUNLIN_CLI') or os.path.join(ROOT, 'build', 'tools', 'cli', 'dunlin-cli')
+CLI = harness.DUNLIN_CLI
 REDIS_SERVER = shutil.which('redis-server')
 REDIS_CLI = shutil.which('redis-cli')
 PORTS = range(20100, 20200)

@@ -205,6 +205,22 @@ def test_damaged_packets_do_no_harm(lab, shared, workers, target):
     client.close()
 
 
+def test_damaged_commands_do_no_harm_to_a_node_alone(lab, workers):
+    node = lab.node(workers=workers)
+    node.call('SET', 'watched', 'untouched')
+    chance = random.Random(SEED)
+    valid = commands('t')
+    rss = node.rss_bytes()
+    with Connection(node.port) as sentry:
+        packets = (mutated_command(chance, valid) for _ in range(CLIENT_PACKETS))
+        worst, peak = throw_all(node, node.port, packets, sentry, 'watched')
+    print('slowest answer %.0f ms, resident memory %d -> %d KB' % (worst * 1000, rss >> 10, peak >> 10))
+    assert node.is_running()
+    assert worst < 2.0
+    assert peak - rss < GROWTH_LIMIT
+    assert node.call('GET', 'watched') == b'untouched'
+
+
 def test_slow_and_silent_connections_hold_nobody_up(lab, workers):
     """Half a packet, byte by byte, on many connections of both ports, while others are served."""
     cluster = lab.cluster(primaries=3, replicas=0, workers=workers)

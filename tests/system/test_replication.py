@@ -5,8 +5,13 @@ import time
 
 import pytest
 
-from harness import REDIS_SERVER, wait_for
+from harness import REDIS_SERVER, require, wait_for
 from resp import Connection, ReplyError
+
+
+@pytest.fixture(autouse=True)
+def needs_replication(lab):
+    require(lab, 'REPLICAOF')
 
 DEBUG = {'enable-debug-command': 'yes', 'repl-ping-replica-period': 1, 'repl-diskless-sync-delay': 0}
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import is_stand_in
+from harness import is_stand_in, require
 
 # What Dunlin promises beyond redis-server is asked of Dunlin only.
 dunlin_only = pytest.mark.skipif(is_stand_in(), reason='a promise of Dunlin that the stand-in does not make')
@@ -86,8 +86,9 @@ def test_a_data_folder_that_is_absent_is_named(node):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason='needs an unprivileged account to start the server as')
 @dunlin_only
-def test_a_data_folder_that_is_not_writable_is_named(node):
+def test_a_data_folder_that_is_not_writable_is_named(lab, node):
     """The cluster needs its folder from the first moment, so it does not start without being able to write there."""
+    require(lab, 'CLUSTER')
     with_lines(node, 'cluster-enabled yes')
     os.chmod(node.folder, 0o555)
     parent = os.path.dirname(node.folder)
@@ -98,6 +99,15 @@ def test_a_data_folder_that_is_not_writable_is_named(node):
     said = done.stdout + done.stderr
     assert done.returncode == 1 and node.folder in said or 'nodes.conf' in said, said
     assert 'ermission denied' in said, said
+
+
+def test_a_client_port_in_use_is_named(node):
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(('127.0.0.1', node.port))
+        holder.listen()
+        said = refused(node, node.conf_path)
+    assert str(node.port) in said and 'Address already in use' in said, said
 
 
 @pytest.mark.parametrize('taken', ['port', 'bus port'])
