@@ -12,8 +12,8 @@
  *   place  where a leaf lies: the way from the root. Any change of the tree other than through this
  *          place makes it invalid.
  *
- * Cost: everything is O(log n) in the number of leaves unless it says otherwise. Memory: about 28
- * bytes a leaf in inner nodes that are at least half full.
+ * Cost: everything is O(log n) in the number of leaves unless it says otherwise. Memory: 32 bytes a
+ * leaf in inner nodes that are at least half full.
  */
 #pragma once
 
