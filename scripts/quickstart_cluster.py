@@ -127,7 +127,10 @@ def wait_ready(port, process):
         except (OSError, RuntimeError):
             pass
         time.sleep(0.05)
-    fail('the node at port %d did not start; see %s' % (port, os.path.join(folder_of(port), 'server.log')))
+    path = os.path.join(folder_of(port), 'server.log')
+    with open(path, errors='replace') as log:
+        said = [line.strip() for line in log if line.strip()]
+    fail('the node at port %d did not start; the last line of %s: %s' % (port, path, said[-1] if said else '(empty)'))
 
 
 def cluster_info(port):
