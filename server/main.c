@@ -23,6 +23,7 @@
 #include "server/lifecycle/lifecycle.h"
 #include "server/net/network.h"
 #include "server/observe/observe.h"
+#include "server/replication/replication.h"
 #include "server/snapshot/snapshot.h"
 #include "server/types/generic/generic.h"
 #include "server/types/registry.h"
@@ -67,6 +68,7 @@ struct server {
     struct security_options security_options;
     struct data_type_options type_options;
     struct snapshot_options snapshot_options;
+    struct replication_options replication_options;
     bool is_cluster;
 
     struct background *background;
@@ -115,6 +117,9 @@ static void register_options(struct server *server) {
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
                     NULL, NULL);
+    config_register(config, replication_option_rows, replication_option_count,
+                    &server->replication_options, replication_apply_options,
+                    &server->modules.replication);
     config_register(config, admin_options, admin_option_count,
                     admin_settings(server->modules.admin), NULL, NULL);
 }
@@ -190,6 +195,18 @@ static void adjust_descriptor_limit(struct network_options *options) {
 static void reset_statistics(void *state) {
     struct server *server = state;
     observer_reset(server->modules.observer);
+    replication_reset_stats(server->modules.replication);
+}
+
+static bool replicas_caught_up(void *state) {
+    struct server *server = state;
+    return replication_caught_up(server->modules.replication);
+}
+
+/* Passes and saves carry the history with them. */
+static void read_history(void *state, struct snapshot_replication *out) {
+    struct server *server = state;
+    replication_read_history(server->modules.replication, out);
 }
 
 static bool wants_save(void *state) {
@@ -219,6 +236,7 @@ static bool load_data(struct server *server) {
     enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
     if (status == STATUS_OK) {
         databases_adopt(server->databases, fresh);
+        replication_restore(server->modules.replication, &loaded.replication);
         return true;
     }
     databases_destroy(fresh);
@@ -260,6 +278,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, lifecycle_commands);
     command_table_add(table, observe_commands);
     command_table_add(table, snapshot_commands);
+    command_table_add(table, replication_commands);
     server->modules.commands = table;
 }
 
@@ -280,6 +299,7 @@ static void create_modules(struct server *server) {
     struct rng rng;
     rng_seed_from_os(&rng);
     rng_hex(&rng, server->run_id, sizeof(server->run_id) - 1);
+    server->modules.journal = journal_create();
     create_keyspace(server);
     create_commands(server);
     create_threads(server);
@@ -290,6 +310,7 @@ static void create_modules(struct server *server) {
                                                .state = server,
                                                .wants_save = wants_save,
                                                .save = save_at_end,
+                                               .replicas_caught_up = replicas_caught_up,
                                            });
     server->modules.config = server->config;
     server->modules.snapshotter = snapshotter_create(&(struct snapshotter_create_options){
@@ -298,6 +319,15 @@ static void create_modules(struct server *server) {
         .modules = &server->modules,
         .exclusive = server->exclusive,
         .types = &server->type_options,
+        .read_replication = read_history,
+        .replication_state = server,
+    });
+    server->modules.replication = replication_create(&(struct replication_create_options){
+        .options = &server->replication_options,
+        .network = &server->network_options,
+        .modules = &server->modules,
+        .databases = server->databases,
+        .exclusive = server->exclusive,
     });
     mem_stats_read(&memory);
     const char *config_file = config_path(server->config);
@@ -313,6 +343,11 @@ static void create_modules(struct server *server) {
     });
     observer_add_section(server->modules.observer, "Persistence", snapshot_info,
                          server->modules.snapshotter);
+    struct replication *replication = server->modules.replication;
+    observer_add_section(server->modules.observer, "Replication", replication_info, replication);
+    observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);
+    observer_extend_section(server->modules.observer, "Memory", replication_info_memory,
+                            replication);
     dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){.disk_error = disk_error});
     dispatcher_set_password(server->dispatcher, server->security_options.password);
 }
@@ -321,6 +356,7 @@ static void destroy_modules(struct server *server) {
     loop_timer_destroy(server->cron);
     loop_timer_destroy(server->expiry);
     dispatch_worker_destroy(server->node_worker);
+    replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
     loop_destroy(server->node_loop);
     lifecycle_destroy(server->lifecycle);
@@ -332,6 +368,7 @@ static void destroy_modules(struct server *server) {
     dispatcher_destroy(server->dispatcher);
     command_table_destroy(server->modules.commands);
     exclusive_destroy(server->exclusive);
+    journal_destroy(server->modules.journal);
 }
 
 static int refuse_start(const char *error) {
@@ -356,6 +393,7 @@ static int run(struct server *server) {
     } else if (network_listen(server->modules.network, error, sizeof(error))) {
         lifecycle_write_pid_file(&server->lifecycle_options);
         lifecycle_catch_signals(server->lifecycle);
+        replication_start(server->modules.replication);
         network_start(server->modules.network);
         log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
                    (unsigned long long)server->network_options.port,

@@ -219,6 +219,10 @@ void dispatch_exclusive_end(struct dispatch_worker *worker) {
     exclusive_end(worker->dispatcher->exclusive, worker->turn);
 }
 
+void dispatch_lend(struct dispatch_worker *worker, bool is_lent) {
+    worker->is_exclusive = is_lent;
+}
+
 /* -- errors before anything runs -- */
 
 void dispatch_count_error(struct dispatch_worker *worker, const char *code) {
@@ -393,6 +397,13 @@ static void commit_unit(struct dispatch_worker *worker, struct session *session)
     journal_unit_clear(&worker->unit);
 }
 
+/* A primary's stream becomes ours as it is, whole units at a time. */
+static void commit_stream(struct dispatch_worker *worker, struct session *session) {
+    if (session->transaction != NULL || session->stream.len == 0) return;
+    journal_append_raw(worker->dispatcher->modules->journal, session->stream);
+    session->stream = bytes_of(NULL, 0);
+}
+
 static void call(struct dispatch_worker *worker, struct command_context *context,
                  const struct command_entry *entry) {
     struct session *session = context->session;
@@ -405,6 +416,7 @@ static void call(struct dispatch_worker *worker, struct command_context *context
     if (UNLIKELY(session->reply.error_count != errors_before)) {
         stats->failed++;
         dispatch_count_error(worker, session->reply.last_error);
+        if (session->kind == SESSION_PRIMARY) worker->stats.unexpected_errors++;
     }
 }
 
@@ -550,6 +562,7 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
     session->command = row;
     call(worker, &context, entry);
     commit_unit(worker, session);
+    if (UNLIKELY(session->kind == SESSION_PRIMARY)) commit_stream(worker, session);
     return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
 }
 

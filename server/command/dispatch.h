@@ -110,6 +110,10 @@ void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on);
 void dispatch_exclusive_begin(struct dispatch_worker *worker);
 void dispatch_exclusive_end(struct dispatch_worker *worker);
 
+/* Everything parked: while it is lent, the owner of the section runs commands in a parked worker's
+ * name. That worker stands between two commands. */
+void dispatch_lend(struct dispatch_worker *worker, bool is_lent);
+
 struct databases *dispatcher_databases(const struct dispatcher *dispatcher);
 struct exclusive *dispatcher_exclusive(const struct dispatcher *dispatcher);
 

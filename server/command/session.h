@@ -73,6 +73,10 @@ struct session {
     uint64_t active_ms;            /* Monotonic, last command. */
     uint64_t write_position;       /* Journal position behind its last write (gate). */
     uint64_t write_offset;         /* Replication offset behind its last write (WAIT). */
+    /* SESSION_PRIMARY: the stream's bytes from the beginning of the unit in work (a command, MULTI
+     * to EXEC) to the end of this command. Dispatch journals them when the unit is complete, with
+     * its slots locked, and empties them; borrowed from the link for the command. */
+    struct bytes stream;
     uint64_t commands_run;
     char peer[64]; /* "127.0.0.1:50000" or "/path:0" */
     char local[64];

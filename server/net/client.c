@@ -300,6 +300,16 @@ static inline bool may_run(const struct client *client) {
            client->session.block == SESSION_NOT_BLOCKED && !client->is_put_aside;
 }
 
+/* A replica's link carries the stream: a reply in it would be taken for a part of that. */
+static void close_talking_replica(struct client *client) {
+    char name[96];
+    command_full_name(client->session.command, name, sizeof(name));
+    log_warning("Replica generated a reply to command '%s', disconnecting it: %.*s", name,
+                (int)(client->out.len < 128 ? client->out.len : 128),
+                (const char *)client->out.data);
+    client_kill(client);
+}
+
 /* Runs the complete commands in `input`; returns how many bytes they took. */
 static size_t process(struct client *client, struct bytes input) {
     struct worker *worker = client->worker;
@@ -335,6 +345,8 @@ static size_t process(struct client *client, struct bytes input) {
                 break;
             }
             after_command(session);
+            if (UNLIKELY(session->kind == SESSION_REPLICA) && client->out.len > 0)
+                close_talking_replica(client);
             if (UNLIKELY(outcome == DISPATCH_BLOCKED)) atomic_fetch_add(&worker->blocked_count, 1);
         }
         at += consumed;

@@ -105,6 +105,10 @@ static bool deliver(struct link *link) {
     return true;
 }
 
+void link_redeliver(struct link *link) {
+    if (link->fd >= 0 && link->in.len > 0) deliver(link);
+}
+
 static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
     (void)ev;
     (void)events;

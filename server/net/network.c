@@ -296,6 +296,7 @@ void network_block_timeout(struct network *network, struct session *session, uin
     client->on_block_timeout = fn;
     client->block_arg = arg;
     ev_timer_stop(ev, &client->block_timer);
+    if (after_ms == UINT64_MAX) return;
     ev_now_update(ev);
     ev_timer_set(&client->block_timer, (double)after_ms / 1000.0, 0);
     ev_timer_start(ev, &client->block_timer);
@@ -376,6 +377,7 @@ void network_register_session(struct network *network, struct session *session) 
     for (size_t i = 0; i < sizeof(network->guests) / sizeof(network->guests[0]); i++) {
         if (network->guests[i] != NULL) continue;
         network->guests[i] = session;
+        session->id = ++network->last_id;
         return;
     }
 }

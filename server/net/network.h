@@ -71,7 +71,7 @@ void network_post(struct network *network, uint64_t session_id,
 void network_unblock(struct network *network, struct session *session);
 
 /* On the session's worker: calls fn(session, arg) after `after_ms` unless the session was unblocked
- * or closed before. One at a time. */
+ * or closed before. One at a time. UINT64_MAX: never by itself, only for CLIENT UNBLOCK. */
 void network_block_timeout(struct network *network, struct session *session, uint64_t after_ms,
                            void (*fn)(struct session *session, void *arg), void *arg);
 
@@ -104,8 +104,8 @@ void network_kick(struct network *network, uint64_t session_id);
 
 /* -- a stream that is not a client's -- */
 
-/* Sessions made by others (the link to a primary) count as clients in CLIENT LIST. Everything
- * parked or on worker 0. */
+/* Sessions made by others (the link to a primary) count as clients in CLIENT LIST and get an id.
+ * CLIENT KILL sets close_now; whoever made the session looks at that. On worker 0. */
 void network_register_session(struct network *network, struct session *session);
 void network_unregister_session(struct network *network, struct session *session);
 

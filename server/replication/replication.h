@@ -22,14 +22,84 @@
 
 #include "server/base/buffer.h"
 #include "server/command/command.h"
+#include "server/command/context.h"
+#include "server/config/config.h"
 #include "server/config/option.h"
+#include "server/net/network.h"
+#include "server/snapshot/snapshot.h"
 
 struct replication;
 
+/* An address to follow; an empty host follows nobody. */
+struct replication_target {
+    char host[256];
+    uint16_t port;
+};
+
+enum replication_diskless_load {
+    DISKLESS_LOAD_DISABLED, /* Through the dump file; the old data goes before the new is loaded. */
+    DISKLESS_LOAD_ON_EMPTY, /* From the socket when there is nothing to lose. */
+    DISKLESS_LOAD_SWAP,     /* From the socket, beside the old data. */
+};
+
+struct replication_options {
+    struct replication_target target; /* replicaof: what the file says, then what is followed. */
+    char *primary_user;               /* masteruser */
+    char *primary_auth;               /* masterauth */
+    bool serves_stale_data;
+    bool is_read_only;
+    bool is_diskless_sync;
+    uint64_t diskless_delay_s;
+    uint64_t diskless_max_replicas;
+    int diskless_load; /* enum replication_diskless_load */
+    uint64_t ping_period_s;
+    uint64_t timeout_s;
+    uint64_t backlog_size;
+    uint64_t backlog_ttl_s;
+    uint64_t priority;
+    bool is_announced;
+    char *announce_ip;
+    uint64_t announce_port;
+    uint64_t min_replicas;
+    uint64_t min_replicas_max_lag_s;
+};
 extern const struct option replication_option_rows[];
 extern const uint32_t replication_option_count;
+config_apply replication_apply_options; /* Context: the address of the module's pointer. */
+
 /* REPLICAOF, SLAVEOF, ROLE, PSYNC, SYNC, REPLCONF, WAIT, FAILOVER. */
 extern const struct command replication_commands[];
+
+struct replication_create_options {
+    struct replication_options *options;
+    const struct network_options *network;
+    struct command_modules *modules; /* Journal, network, snapshotter and dispatcher are there. */
+    struct databases *databases;
+    struct exclusive *exclusive;
+};
+
+struct replication *replication_create(const struct replication_create_options *options);
+void replication_destroy(struct replication *replication); /* No worker runs any more. */
+
+/* Takes over the history that a dump file carried (spec 9): as the place to continue from when a
+ * primary is configured, else as second id. Before replication_start. */
+void replication_restore(struct replication *replication, const struct snapshot_replication *from);
+
+/* Starts the timers and follows the configured primary. Before the workers run. */
+void replication_start(struct replication *replication);
+
+/* For the snapshotter: the history at the moment a pass begins. Everything parked. */
+void replication_read_history(void *replication, struct snapshot_replication *out);
+
+/* INFO's Replication section, and what replication adds to Stats and Memory. */
+void replication_info(void *replication, struct buffer *out);
+void replication_info_stats(void *replication, struct buffer *out);
+void replication_info_memory(void *replication, struct buffer *out);
+void replication_reset_stats(struct replication *replication);
+
+/* For SHUTDOWN: asks replicas for an acknowledgement and says whether each has everything. Any
+ * thread. */
+bool replication_caught_up(void *replication);
 
 /* -- for the cluster's adapter -- */
 

@@ -88,7 +88,7 @@ def change(node, seed):
                 ('HDEL', 'hash:big', 'field-%d' % chance.randrange(4000)), ('HSET', key + 'h', 'f', 'v' * (i % 200)),
                 ('RENAME', 'count', 'count2'), ('COPY', 'hash:small', 'copy:%d' % (i % 5), 'REPLACE'),
                 ('MSET', key, 1, key + 'b', 2), ('MSETNX', key, 1, key + 'c', 2), ('MOVE', key, 9),
-                ('SETBIT', key + 'bits', i % 100, 1), ('SET', key, 'short', 'PX', 1),
+                ('SETRANGE', key + 'bits', i % 100, 'b'), ('SET', key, 'short', 'PX', 1),
             ])
             try:
                 connection.call(*words)
