@@ -178,7 +178,7 @@ enum bus_result bus_step(struct bus *bus, const struct bus_input *input, struct 
         break;
     case BUS_INPUT_LINK_CLOSED:
         link = link_find(bus, input->link);
-        if (link != NULL) link_close(bus, link, true);
+        if (link != NULL) link_end(bus, link, true);
         break;
     case BUS_INPUT_PACKET:
         link = link_find(bus, input->link);

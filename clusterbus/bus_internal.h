@@ -200,11 +200,11 @@ void blacklist_add(struct bus *bus, const struct node_id *id, uint64_t ttl_ms);
 bool blacklist_has(struct bus *bus, const struct node_id *id);
 void blacklist_purge(struct bus *bus);
 
-void *table_find(const struct pointer_table *table, uint64_t hash, const void *key,
+void *index_find(const struct pointer_table *table, uint64_t hash, const void *key,
                  bool (*matches)(const void *item, const void *key));
-void table_add(struct pointer_table *table, uint64_t hash, void *item);
-void table_remove(struct pointer_table *table, uint64_t hash, const void *item);
-void table_deinit(struct pointer_table *table);
+void index_add(struct pointer_table *table, uint64_t hash, void *item);
+void index_remove(struct pointer_table *table, uint64_t hash, const void *item);
+void index_deinit(struct pointer_table *table);
 
 static inline bool node_is(const struct node *node, unsigned flags) {
     return (node->flags & flags) != 0;
@@ -247,7 +247,7 @@ void link_dial(struct bus *bus, struct node *node);
 void link_accept(struct bus *bus, uint64_t id, const char *peer_ip, const char *local_ip);
 void link_connected(struct bus *bus, struct link *link, const char *local_ip);
 /* Ends a link. `is_told`: the adapter closed it itself. */
-void link_close(struct bus *bus, struct link *link, bool is_told);
+void link_end(struct bus *bus, struct link *link, bool is_told);
 void link_set_inbound(struct bus *bus, struct link *link, struct node *node);
 void links_reap(struct bus *bus);
 void links_destroy_all(struct bus *bus);

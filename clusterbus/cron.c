@@ -46,7 +46,7 @@ static void drop_stale_link(struct bus *bus, struct node *node) {
     if (bus->now_ms - node->out_link->created_ms <= bus->config.node_timeout_ms) return;
     if (bus->now_ms - node->ping_sent_ms <= half_ms) return;
     if (bus->now_ms - node->data_received_ms <= half_ms) return;
-    link_close(bus, node->out_link, false);
+    link_end(bus, node->out_link, false);
 }
 
 /* A peer that is well but never dials us may have forgotten us: meet it again. */

@@ -56,7 +56,7 @@ static void on_new_address(struct bus *bus, struct node *node, const struct wire
     if (strcmp(node->ip, ip) == 0 && node->port == entry->port &&
         node->other_port == entry->other_port && node->bus_port == entry->bus_port)
         return;
-    if (node->out_link != NULL) link_close(bus, node->out_link, false);
+    if (node->out_link != NULL) link_end(bus, node->out_link, false);
     memcpy(node->ip, entry->ip, BUS_IP_CAP);
     node->port = entry->port;
     node->other_port = entry->other_port;

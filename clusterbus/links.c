@@ -15,14 +15,14 @@ static bool link_has_id(const void *item, const void *key) {
 }
 
 struct link *link_find(const struct bus *bus, uint64_t id) {
-    return table_find(&bus->links, link_hash(id), &id, link_has_id);
+    return index_find(&bus->links, link_hash(id), &id, link_has_id);
 }
 
 static struct link *link_create(struct bus *bus, uint64_t id) {
     struct link *link = mem_alloc_zero(sizeof(*link));
     link->id = id;
     link->created_ms = bus->now_ms;
-    table_add(&bus->links, link_hash(id), link);
+    index_add(&bus->links, link_hash(id), link);
     return link;
 }
 
@@ -73,7 +73,7 @@ void link_connected(struct bus *bus, struct link *link, const char *local_ip) {
     if (ping_sent_ms != 0) node->ping_sent_ms = ping_sent_ms;
 }
 
-void link_close(struct bus *bus, struct link *link, bool is_told) {
+void link_end(struct bus *bus, struct link *link, bool is_told) {
     if (link->is_closed) return;
     struct node *node = link->node;
     if (node != NULL && node->out_link == link) {
@@ -84,7 +84,7 @@ void link_close(struct bus *bus, struct link *link, bool is_told) {
         node->in_link = NULL;
         node->in_link_end_ms = bus->now_ms;
     }
-    table_remove(&bus->links, link_hash(link->id), link);
+    index_remove(&bus->links, link_hash(link->id), link);
     link->node = NULL;
     link->is_closed = true;
     /* Whoever handles a packet of this link may still look at it. */
@@ -98,7 +98,7 @@ void link_close(struct bus *bus, struct link *link, bool is_told) {
 
 void link_set_inbound(struct bus *bus, struct link *link, struct node *node) {
     if (node->in_link == link) return;
-    if (node->in_link != NULL) link_close(bus, node->in_link, false);
+    if (node->in_link != NULL) link_end(bus, node->in_link, false);
     node->in_link = link;
     link->node = node;
     if (link->peer_has_extensions) node_add_flags(node, BUS_NODE_EXTENSIONS);
@@ -113,7 +113,7 @@ void links_reap(struct bus *bus) {
 void links_destroy_all(struct bus *bus) {
     for (uint32_t i = 0; i < bus->links.cap; i++)
         mem_free(bus->links.items != NULL ? bus->links.items[i] : NULL);
-    table_deinit(&bus->links);
+    index_deinit(&bus->links);
     links_reap(bus);
     mem_free(bus->closed);
 }

@@ -7,7 +7,7 @@
 /* ---- Pointers by hash -------------------------------------------------------------------------
  */
 
-void *table_find(const struct pointer_table *table, uint64_t hash, const void *key,
+void *index_find(const struct pointer_table *table, uint64_t hash, const void *key,
                  bool (*matches)(const void *item, const void *key)) {
     if (table->cap == 0) return NULL;
     uint32_t mask = table->cap - 1;
@@ -25,7 +25,7 @@ static void table_put(struct pointer_table *table, uint64_t hash, void *item) {
     table->items[i] = item;
 }
 
-void table_add(struct pointer_table *table, uint64_t hash, void *item) {
+void index_add(struct pointer_table *table, uint64_t hash, void *item) {
     if ((table->count + 1) * 2 > table->cap) {
         struct pointer_table bigger = {.cap = table->cap == 0 ? 16 : table->cap * 2};
         bigger.hashes = mem_alloc(bigger.cap * sizeof(*bigger.hashes));
@@ -33,7 +33,7 @@ void table_add(struct pointer_table *table, uint64_t hash, void *item) {
         for (uint32_t i = 0; i < table->cap; i++)
             if (table->items[i] != NULL) table_put(&bigger, table->hashes[i], table->items[i]);
         bigger.count = table->count;
-        table_deinit(table);
+        index_deinit(table);
         *table = bigger;
     }
     table_put(table, hash, item);
@@ -41,7 +41,7 @@ void table_add(struct pointer_table *table, uint64_t hash, void *item) {
 }
 
 /* Entries behind the hole move up, so that no search stops too early. */
-void table_remove(struct pointer_table *table, uint64_t hash, const void *item) {
+void index_remove(struct pointer_table *table, uint64_t hash, const void *item) {
     uint32_t mask = table->cap - 1;
     uint32_t hole = (uint32_t)hash & mask;
     while (table->items[hole] != item) {
@@ -59,7 +59,7 @@ void table_remove(struct pointer_table *table, uint64_t hash, const void *item) 
     table->count--;
 }
 
-void table_deinit(struct pointer_table *table) {
+void index_deinit(struct pointer_table *table) {
     mem_free(table->hashes);
     mem_free(table->items);
     *table = (struct pointer_table){0};
@@ -85,7 +85,7 @@ static bool node_has_id(const void *item, const void *key) {
 }
 
 struct node *node_find(const struct bus *bus, const struct node_id *id) {
-    return table_find(&bus->nodes_by_id, id_hash(id), id, node_has_id);
+    return index_find(&bus->nodes_by_id, id_hash(id), id, node_has_id);
 }
 
 struct node *node_of_member(const struct bus *bus, uint16_t member) {
@@ -124,7 +124,7 @@ struct node *node_create(struct bus *bus, const struct node_id *id, uint16_t fla
     node->member = take_member_number(bus, node);
     node->index = bus->node_count;
     bus->nodes[bus->node_count++] = node;
-    table_add(&bus->nodes_by_id, id_hash(&node->id), node);
+    index_add(&bus->nodes_by_id, id_hash(&node->id), node);
     node_changed(bus, node);
     return node;
 }
@@ -142,7 +142,7 @@ void node_destroy_all(struct bus *bus) {
         node_free(bus->nodes[i]);
     mem_free(bus->nodes);
     mem_free(bus->nodes_by_member);
-    table_deinit(&bus->nodes_by_id);
+    index_deinit(&bus->nodes_by_id);
 }
 
 static void leave_open_slots(struct bus *bus, const struct node *node) {
@@ -167,12 +167,12 @@ void node_delete(struct bus *bus, struct node *node) {
     while (node->replica_count > 0)
         node_set_primary(node->replicas[0], NULL);
     node_set_primary(node, NULL);
-    if (node->out_link != NULL) link_close(bus, node->out_link, false);
-    if (node->in_link != NULL) link_close(bus, node->in_link, false);
+    if (node->out_link != NULL) link_end(bus, node->out_link, false);
+    if (node->in_link != NULL) link_end(bus, node->in_link, false);
 
     slot_map_release(bus->slots, node->member);
     bus->nodes_by_member[node->member] = NULL;
-    table_remove(&bus->nodes_by_id, id_hash(&node->id), node);
+    index_remove(&bus->nodes_by_id, id_hash(&node->id), node);
     struct node *last = bus->nodes[--bus->node_count];
     bus->nodes[node->index] = last;
     last->index = node->index;
@@ -182,9 +182,9 @@ void node_delete(struct bus *bus, struct node *node) {
 
 void node_rename(struct bus *bus, struct node *node, const struct node_id *id) {
     node_changed(bus, node);
-    table_remove(&bus->nodes_by_id, id_hash(&node->id), node);
+    index_remove(&bus->nodes_by_id, id_hash(&node->id), node);
     node->id = *id;
-    table_add(&bus->nodes_by_id, id_hash(&node->id), node);
+    index_add(&bus->nodes_by_id, id_hash(&node->id), node);
     node_changed(bus, node);
 }
 

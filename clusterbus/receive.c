@@ -45,7 +45,7 @@ static bool take_address(struct bus *bus, struct node *node, const struct link *
     node->other_port = header->other_port;
     node->bus_port = header->bus_port;
     node_drop_flags(node, BUS_NODE_NOADDR);
-    if (node->out_link != NULL && node->out_link != link) link_close(bus, node->out_link, false);
+    if (node->out_link != NULL && node->out_link != link) link_end(bus, node->out_link, false);
     node_changed(bus, node);
     bus_log(bus, LOG_LEVEL_NOTICE, "Address updated for node " ID_FORMAT ", now %s:%u",
             node->id.text, node->ip, node->port);
@@ -114,7 +114,7 @@ static void on_meet_of_friend(struct bus *bus, struct node *sender, const struct
     if (sender->out_link == NULL || sender->out_link == link) return;
     if (bus->now_ms - sender->created_ms <= handshake_timeout_ms(bus)) return;
     if (bus->now_ms - sender->out_link->created_ms <= handshake_timeout_ms(bus)) return;
-    link_close(bus, sender->out_link, false);
+    link_end(bus, sender->out_link, false);
 }
 
 /* The first answer on a link that we dialled to meet a node. False: the link's node is gone. */
@@ -148,7 +148,7 @@ static void on_other_identity(struct bus *bus, struct link *link) {
     memset(node->ip, 0, BUS_IP_CAP);
     node->port = node->other_port = node->bus_port = 0;
     node_changed(bus, node);
-    link_close(bus, link, false);
+    link_end(bus, link, false);
     bus_save(bus);
 }
 
@@ -260,14 +260,14 @@ static void dispatch(struct bus *bus, struct link *link, struct node *sender,
 
 static bool is_filtered(struct bus *bus, struct link *link, uint16_t type) {
     if (bus->packet_filter != -2 && bus->packet_filter != (int)type) return false;
-    if (bus->filter_closes_link) link_close(bus, link, false);
+    if (bus->filter_closes_link) link_end(bus, link, false);
     return true;
 }
 
 static void receive_light(struct bus *bus, struct link *link, const struct wire_message *message) {
     struct node *sender = link->node;
     if (sender == NULL || node_is(sender, BUS_NODE_HANDSHAKE)) {
-        link_close(bus, link, false);
+        link_end(bus, link, false);
         return;
     }
     sender->data_received_ms = bus->now_ms;
@@ -277,7 +277,7 @@ static void receive_light(struct bus *bus, struct link *link, const struct wire_
 void receive_packet(struct bus *bus, struct link *link, struct bytes packet) {
     size_t len;
     if (bus_frame_length(packet, &len) != STATUS_OK || len != packet.len) {
-        link_close(bus, link, false);
+        link_end(bus, link, false);
         return;
     }
     bool is_light;
