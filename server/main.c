@@ -14,6 +14,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/rng.h"
+#include "server/cluster/cluster.h"
 #include "server/command/dispatch.h"
 #include "server/command/transaction.h"
 #include "server/config/config.h"
@@ -69,6 +70,7 @@ struct server {
     struct data_type_options type_options;
     struct snapshot_options snapshot_options;
     struct replication_options replication_options;
+    struct cluster_options cluster_options;
     bool is_cluster;
 
     struct background *background;
@@ -120,6 +122,8 @@ static void register_options(struct server *server) {
     config_register(config, replication_option_rows, replication_option_count,
                     &server->replication_options, replication_apply_options,
                     &server->modules.replication);
+    config_register(config, cluster_option_rows, cluster_option_count, &server->cluster_options,
+                    cluster_apply_options, &server->modules.cluster);
     config_register(config, admin_options, admin_option_count,
                     admin_settings(server->modules.admin), NULL, NULL);
 }
@@ -236,7 +240,9 @@ static bool load_data(struct server *server) {
     enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
     if (status == STATUS_OK) {
         databases_adopt(server->databases, fresh);
-        replication_restore(server->modules.replication, &loaded.replication);
+        bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
+                                              : server->replication_options.target.host[0] != '\0';
+        replication_restore(server->modules.replication, &loaded.replication, will_follow);
         return true;
     }
     databases_destroy(fresh);
@@ -279,6 +285,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, observe_commands);
     command_table_add(table, snapshot_commands);
     command_table_add(table, replication_commands);
+    command_table_add(table, cluster_commands);
     server->modules.commands = table;
 }
 
@@ -348,7 +355,11 @@ static void create_modules(struct server *server) {
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);
     observer_extend_section(server->modules.observer, "Memory", replication_info_memory,
                             replication);
-    dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){.disk_error = disk_error});
+    dispatcher_set_hooks(server->dispatcher,
+                         &(struct dispatch_hooks){
+                             .redirect = cluster_redirect,
+                             .disk_error = disk_error,
+                         });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
 }
 
@@ -356,6 +367,7 @@ static void destroy_modules(struct server *server) {
     loop_timer_destroy(server->cron);
     loop_timer_destroy(server->expiry);
     dispatch_worker_destroy(server->node_worker);
+    cluster_destroy(server->modules.cluster);
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
     loop_destroy(server->node_loop);
@@ -377,6 +389,47 @@ static int refuse_start(const char *error) {
     return 1;
 }
 
+/* What a node of a cluster must not have been told. False: `error` says it. */
+static bool check_cluster_options(struct server *server, char *error, size_t cap) {
+    server->is_cluster = server->cluster_options.is_enabled;
+    if (!server->is_cluster) return true;
+    if (server->replication_options.target.host[0] != '\0') {
+        snprintf(error, cap, "replicaof directive not allowed in cluster mode");
+        return false;
+    }
+    if (server->lifecycle_options.databases != 1)
+        log_verbose("A cluster has one database: 'databases %llu' is not used",
+                    (unsigned long long)server->lifecycle_options.databases);
+    return true;
+}
+
+/* The node's place in its cluster; nothing to do outside one. */
+static bool create_cluster(struct server *server, char *error, size_t cap) {
+    if (!server->is_cluster) return true;
+    server->modules.cluster = cluster_create(
+        &(struct cluster_create_options){
+            .options = &server->cluster_options,
+            .network = &server->network_options,
+            .modules = &server->modules,
+            .databases = server->databases,
+            .node_loop = server->node_loop,
+            .node_worker = server->node_worker,
+            .ping_replica_period_ms = server->replication_options.ping_period_s * 1000,
+        },
+        error, cap);
+    if (server->modules.cluster == NULL) return false;
+    observer_extend_section(server->modules.observer, "Stats", cluster_info_stats,
+                            server->modules.cluster);
+    observer_extend_section(server->modules.observer, "Memory", cluster_info_memory,
+                            server->modules.cluster);
+    return true;
+}
+
+static bool start_listening(struct server *server, char *error, size_t cap) {
+    return network_listen(server->modules.network, error, cap) &&
+           (!server->is_cluster || cluster_start(server->modules.cluster, error, cap));
+}
+
 static int run(struct server *server) {
     char error[1024];
     if (server->lifecycle_options.daemonize) lifecycle_daemonize();
@@ -385,12 +438,15 @@ static int run(struct server *server) {
     log_notice("Dunlin %s starts, pid=%d", DUNLIN_VERSION, (int)getpid());
     if (!lifecycle_enter_directory(&server->lifecycle_options, error, sizeof(error)))
         return refuse_start(error);
+    if (!check_cluster_options(server, error, sizeof(error))) return refuse_start(error);
     adjust_descriptor_limit(&server->network_options);
     create_modules(server);
     int status = 1;
-    if (!load_data(server)) {
+    if (!create_cluster(server, error, sizeof(error))) {
+        refuse_start(error);
+    } else if (!load_data(server)) {
         refuse_start("The dump file could not be loaded");
-    } else if (network_listen(server->modules.network, error, sizeof(error))) {
+    } else if (start_listening(server, error, sizeof(error))) {
         lifecycle_write_pid_file(&server->lifecycle_options);
         lifecycle_catch_signals(server->lifecycle);
         replication_start(server->modules.replication);
@@ -399,6 +455,7 @@ static int run(struct server *server) {
                    (unsigned long long)server->network_options.port,
                    (unsigned long long)server->network_options.worker_threads);
         loop_run(server->node_loop);
+        if (server->is_cluster) cluster_stop(server->modules.cluster);
         network_stop(server->modules.network, STOP_GRACE_MS);
         lifecycle_remove_pid_file(&server->lifecycle_options);
         status = 0;

@@ -349,7 +349,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     bool is_exec = is_exec_in_transaction(session, context->command);
     if (session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER) return ADMITTED;
     if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
-        dispatcher->hooks.redirect(context->modules->cluster, context, keys, key_count))
+        dispatcher->hooks.redirect(context->modules->cluster, context, flags, keys, key_count))
         return REFUSED;
     if ((admission & ADMISSION_DISK_ERROR) != 0 &&
         (is_write || strcmp(context->command->name, "ping") == 0))
@@ -653,6 +653,46 @@ void dispatch_batch_begin(struct dispatch_worker *worker) {
 
 uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker) {
     return worker->batch_ms;
+}
+
+/* -- a whole slot -- */
+
+struct slot_names {
+    struct bytes *items;
+    uint32_t count;
+};
+
+static void collect_name(void *arg, struct record *record) {
+    struct slot_names *names = arg;
+    names->items[names->count++] = record_key(record);
+}
+
+uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot) {
+    struct dispatcher *dispatcher = worker->dispatcher;
+    struct keyspace *keyspace = databases_keyspace_if_any(dispatcher->databases, 0);
+    if (keyspace == NULL || keyspace_slot_count(keyspace, slot) == 0) return 0;
+    struct session session = {.kind = SESSION_NORMAL};
+    struct command_context context;
+    context_init(&context, worker, &session, (int64_t)clock_wall_ms());
+    struct table *table = keyspace_table(keyspace, slot);
+    struct slot_names names = {.items = mem_alloc(table->count * sizeof(*names.items))};
+    table_walk(table, 0, 0, keyspace_hasher(keyspace), collect_name, &names);
+    for (uint32_t i = 0; i < names.count; i++) {
+        struct key key;
+        key_init(&key, dispatcher->databases, names.items[i]);
+        struct table_entry entry = keyspace_find_entry(keyspace, &key);
+        if (context.is_journaled) {
+            struct bytes effect[2] = {BYTES_LITERAL("DEL"), names.items[i]};
+            journal_unit_add(&worker->unit, 0, effect, 2);
+        }
+        transaction_touch(dispatcher->databases, keyspace, &key);
+        keyspace_before_change(keyspace, &key, entry.record);
+        keyspace_delete(keyspace, &key, &entry);
+        commit_unit(worker, &session);
+    }
+    worker->stats.changes += names.count;
+    mem_free(names.items);
+    return names.count;
 }
 
 /* -- expiry -- */

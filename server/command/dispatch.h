@@ -43,9 +43,9 @@ enum dispatch_result {
 /* What upper floors decide for admission. */
 struct dispatch_hooks {
     /* With ADMISSION_CLUSTER, slots locked. `keys` are all keys of the command (of all queued
-     * commands for EXEC); they may lie in different slots. True: the redirection or refusal was
-     * answered. */
-    bool (*redirect)(struct cluster *cluster, struct command_context *context,
+     * commands for EXEC), at least one; they may lie in different slots. `flags` are the row's (for
+     * EXEC the union). True: the redirection or refusal was answered. */
+    bool (*redirect)(struct cluster *cluster, struct command_context *context, uint32_t flags,
                      const struct key *keys, uint32_t key_count);
     /* With ADMISSION_DISK_ERROR: the MISCONF text. */
     const char *(*disk_error)(void *state);
@@ -101,6 +101,10 @@ uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker); /* Monoton
  * no more than the budget's worth of buckets. Returns how many it deleted. The worker's turn is
  * held. */
 uint32_t dispatch_expire_some(struct dispatch_worker *worker, uint32_t budget);
+/* Deletes all keys of a slot, with propagation where this node is a primary. Everything parked.
+ * Returns how many there were. */
+uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot);
+
 /* DEBUG SET-ACTIVE-EXPIRE. Everything parked. */
 void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on);
 

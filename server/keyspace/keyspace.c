@@ -200,11 +200,35 @@ static void put_aside(struct databases *databases, struct keyspace *keyspace, bo
     }
 }
 
+/* Told in the slot's own line, which its writer has at hand. */
+static void note_slot_keys(struct keyspace *keyspace, uint16_t slot) {
+    struct databases *databases = keyspace->databases;
+    if (LIKELY(!databases->is_cluster)) return;
+    __atomic_store_n(&databases->slots[slot].key_count, keyspace->tables[slot].count,
+                     __ATOMIC_RELAXED);
+}
+
+/* Everything parked: another keyspace is in place. */
+static void note_all_slot_keys(struct databases *databases) {
+    struct keyspace *keyspace = databases->keyspaces[0];
+    if (!databases->is_cluster) return;
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
+        uint32_t count = keyspace == NULL ? 0 : keyspace->tables[slot].count;
+        if (databases->slots[slot].key_count != count)
+            __atomic_store_n(&databases->slots[slot].key_count, count, __ATOMIC_RELAXED);
+    }
+}
+
+uint32_t databases_slot_keys(const struct databases *databases, uint16_t slot) {
+    return __atomic_load_n(&databases->slots[slot].key_count, __ATOMIC_RELAXED);
+}
+
 uint64_t databases_flush(struct databases *databases, unsigned db, bool is_lazy) {
     struct keyspace *old = databases->keyspaces[db];
     if (old == NULL) return 0;
     uint64_t count = keyspace_count(old);
     databases->keyspaces[db] = keyspace_create(databases, db);
+    note_all_slot_keys(databases);
     put_aside(databases, old, is_lazy);
     return count;
 }
@@ -219,6 +243,7 @@ void databases_adopt(struct databases *databases, struct databases *loaded) {
         databases->keyspaces[db] = fresh;
         if (old != NULL) put_aside(databases, old, true);
     }
+    note_all_slot_keys(databases);
     databases_destroy(loaded);
 }
 
@@ -384,6 +409,7 @@ void keyspace_insert_take(struct keyspace *keyspace, const struct key *key, stru
     atomic_fetch_add_explicit(group_count(keyspace, key->slot), 1, memory_order_relaxed);
     table_insert_take(&keyspace->tables[key->slot], record, key->order,
                       &keyspace->databases->hasher);
+    note_slot_keys(keyspace, key->slot);
 }
 
 void keyspace_moved(struct keyspace *keyspace, const struct key *key, struct table_entry *entry,
@@ -408,7 +434,9 @@ struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
     struct record *record = entry->record;
     if (record_has_deadline(record)) uncount_deadline(keyspace, record_deadline_ms(record));
     atomic_fetch_sub_explicit(group_count(keyspace, key->slot), 1, memory_order_relaxed);
-    return table_detach(&keyspace->tables[key->slot], entry, &keyspace->databases->hasher);
+    record = table_detach(&keyspace->tables[key->slot], entry, &keyspace->databases->hasher);
+    note_slot_keys(keyspace, key->slot);
+    return record;
 }
 
 void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry) {

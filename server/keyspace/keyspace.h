@@ -33,7 +33,7 @@ struct slot_watcher;
 /* One cache line. Everything but the lock itself is covered by the lock. */
 struct slot {
     struct slot_lock lock;
-    uint32_t reserved;
+    uint32_t key_count; /* In a cluster: keys of database 0, to be read by any thread. */
     const void *route; /* Who serves it, as the cluster adapter keeps it; NULL outside a cluster. */
     struct slot_watcher *watchers; /* WATCH, see command/transaction.h. */
     void *waiters;                 /* Clients that wait for a key of this slot. */
@@ -108,6 +108,10 @@ const struct data_type *databases_type(const struct databases *databases,
 const struct data_type *databases_type_of(const struct databases *databases, unsigned code);
 /* What loaders of values hash by (struct data_type_load_context). */
 uint64_t databases_seed(const struct databases *databases);
+
+/* How many keys a slot of a cluster's node holds. Any thread, nothing locked: for those who must not
+ * look into tables, like the bus. */
+uint32_t databases_slot_keys(const struct databases *databases, uint16_t slot);
 
 /* Fills in slot and order. About 5 ns for short keys. */
 void key_init(struct key *key, const struct databases *databases, struct bytes name);

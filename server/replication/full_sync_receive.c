@@ -13,6 +13,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/command/transaction.h"
 #include "server/replication/replication_internal.h"
 
 enum {
@@ -160,6 +161,16 @@ static enum status receive_to_file(struct loader *loader) {
     return status;
 }
 
+/* Everything parked. Watchers of keys hear of it before their keys are gone. */
+static void replace_data(struct replication *replication, struct databases *fresh) {
+    struct databases *databases = replication->made_of.databases;
+    for (unsigned db = 0; db < databases_count(databases); db++) {
+        if (databases_keyspace_if_any(databases, db) != NULL)
+            transaction_touch_all(databases, db, NULL);
+    }
+    databases_adopt(databases, fresh);
+}
+
 static void set_loading(struct replication *replication, uint32_t bit, bool is_loading) {
     dispatcher_set_admission(replication->made_of.modules->dispatcher, bit, is_loading);
     snapshot_set_loading(replication->made_of.modules->snapshotter, is_loading);
@@ -180,8 +191,7 @@ static bool enter_loading(struct loader *loader, uint32_t bit, bool drops_old) {
     if (is_wanted && drops_old) {
         log_notice("MASTER <-> REPLICA sync: Flushing old data");
         replicas_drop_all(replication, "the data set is replaced by the primary's");
-        struct databases *databases = replication->made_of.databases;
-        databases_adopt(databases, databases_create_sibling(databases));
+        replace_data(replication, databases_create_sibling(replication->made_of.databases));
     }
     exclusive_end(replication->made_of.exclusive, NULL);
     return is_wanted;
@@ -241,7 +251,7 @@ static void leave_loading(struct loader *loader) {
 static void put_in_place(struct loader *loader) {
     struct replication *replication = loader->replication;
     struct primary_link *primary = &replication->primary;
-    databases_adopt(replication->made_of.databases, loader->fresh);
+    replace_data(replication, loader->fresh);
     loader->fresh = NULL;
     replicas_drop_all(replication, "the data set was replaced by the primary's");
     memcpy(replication->id, primary->id, sizeof(replication->id));

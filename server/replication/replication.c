@@ -39,10 +39,11 @@ void replication_branch_history(struct replication *replication, const char *fre
                replication->second_id, (long long)replication->second_offset, replication->id);
 }
 
-void replication_restore(struct replication *replication, const struct snapshot_replication *from) {
+void replication_restore(struct replication *replication, const struct snapshot_replication *from,
+                         bool will_follow) {
     if (!from->is_known || strlen(from->id) != REPLICATION_ID_LEN) return;
     journal_set_offset(replication->journal, from->offset);
-    if (replication->options->target.host[0] != '\0') {
+    if (will_follow) {
         memcpy(replication->id, from->id, sizeof(replication->id));
         replication->stream_database = from->database;
         return;

@@ -81,9 +81,10 @@ struct replication_create_options {
 struct replication *replication_create(const struct replication_create_options *options);
 void replication_destroy(struct replication *replication); /* No worker runs any more. */
 
-/* Takes over the history that a dump file carried (spec 9): as the place to continue from when a
- * primary is configured, else as second id. Before replication_start. */
-void replication_restore(struct replication *replication, const struct snapshot_replication *from);
+/* Takes over the history that a dump file carried (spec 9): as the place to continue from when this
+ * node is going to follow a primary, else as second id. Before replication_start. */
+void replication_restore(struct replication *replication, const struct snapshot_replication *from,
+                         bool will_follow);
 
 /* Starts the timers and follows the configured primary. Before the workers run. */
 void replication_start(struct replication *replication);
