@@ -139,6 +139,11 @@ const struct bus_config *bus_config_view(const struct bus *bus);
  * close the link (specification 1.3). */
 MUST_USE enum status bus_frame_length(struct bytes head, size_t *out_len);
 
+/* True for a packet whose step must find the server at rest: a manual failover begins with it, and
+ * the answer tells an offset behind which nothing may be written any more. So the adapter stops
+ * writers before it gives such a packet, and lets them go after the effects are applied. */
+bool bus_packet_needs_rest(struct bytes packet);
+
 /* ---- Inputs -----------------------------------------------------------------------------------
  */
 

@@ -85,6 +85,11 @@ enum status bus_frame_length(struct bytes head, size_t *out_len) {
     return STATUS_OK;
 }
 
+bool bus_packet_needs_rest(struct bytes packet) {
+    bool is_light;
+    return packet.len >= BUS_PEEK_BYTES && wire_peek_type(packet, &is_light) == WIRE_MFSTART;
+}
+
 static void decode_header(const uint8_t *in, struct wire_header *out) {
     out->port = get_u16(in + AT_PORT);
     out->gossip_count = get_u16(in + AT_COUNT);

@@ -62,6 +62,44 @@ static void step(struct cluster *cluster, const struct bus_input *input) {
     cluster_after_steps(cluster, true);
 }
 
+/* A packet whose step must find all writers at rest. */
+struct rest_packet {
+    struct cluster *cluster;
+    uint64_t link;
+    size_t len;
+    uint8_t data[];
+};
+
+/* On the node's loop: the offset that the answer tells is exact, and the pause that goes with it
+ * is on before anybody writes again. */
+static void step_at_rest(void *arg) {
+    struct rest_packet *packet = arg;
+    struct cluster *cluster = packet->cluster;
+    struct dispatch_worker *worker = cluster->made_of.node_worker;
+    dispatch_exclusive_begin(worker);
+    cluster_apply(cluster, worker);
+    cluster_lock(cluster);
+    cluster_step(cluster, &(struct bus_input){.type = BUS_INPUT_PACKET,
+                                              .link = packet->link,
+                                              .packet = bytes_of(packet->data, packet->len)});
+    cluster_unlock(cluster);
+    cluster_apply(cluster, worker);
+    dispatch_exclusive_end(worker);
+    cluster_after_steps(cluster, false);
+    mem_free(packet);
+}
+
+static void step_packet(struct cluster *cluster, uint64_t link, struct bytes bytes) {
+    if (bus_packet_needs_rest(bytes)) {
+        struct rest_packet *packet = mem_alloc(sizeof(*packet) + bytes.len);
+        *packet = (struct rest_packet){.cluster = cluster, .link = link, .len = bytes.len};
+        memcpy(packet->data, bytes.data, bytes.len);
+        loop_post(cluster->made_of.node_loop, step_at_rest, packet);
+        return;
+    }
+    step(cluster, &(struct bus_input){.type = BUS_INPUT_PACKET, .link = link, .packet = bytes});
+}
+
 /* -- events -- */
 
 static void on_connected(void *arg, struct link *link) {
@@ -106,9 +144,7 @@ static size_t on_received(void *arg, struct link *link, struct bytes bytes) {
             return bytes.len;
         }
         if (status == STATUS_AGAIN || rest.len < len) break;
-        step(cluster, &(struct bus_input){.type = BUS_INPUT_PACKET,
-                                          .link = id,
-                                          .packet = bytes_of(rest.data, len)});
+        step_packet(cluster, id, bytes_of(rest.data, len));
         if (find(cluster, id) == NULL) return bytes.len; // The step closed it.
         used += len;
     }
