@@ -15,6 +15,7 @@
 #include "server/base/mem.h"
 #include "server/base/rng.h"
 #include "server/cluster/cluster.h"
+#include "server/cluster/migrate.h"
 #include "server/command/dispatch.h"
 #include "server/command/transaction.h"
 #include "server/config/config.h"
@@ -286,6 +287,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, snapshot_commands);
     command_table_add(table, replication_commands);
     command_table_add(table, cluster_commands);
+    command_table_add(table, migrate_commands);
     server->modules.commands = table;
 }
 
@@ -336,6 +338,7 @@ static void create_modules(struct server *server) {
         .databases = server->databases,
         .exclusive = server->exclusive,
     });
+    server->modules.migrator = migrator_create(&server->modules, &server->network_options);
     mem_stats_read(&memory);
     const char *config_file = config_path(server->config);
     server->modules.observer = observer_create(&(struct observer_options){
@@ -355,11 +358,10 @@ static void create_modules(struct server *server) {
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);
     observer_extend_section(server->modules.observer, "Memory", replication_info_memory,
                             replication);
-    dispatcher_set_hooks(server->dispatcher,
-                         &(struct dispatch_hooks){
-                             .redirect = cluster_redirect,
-                             .disk_error = disk_error,
-                         });
+    dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){
+                                                 .redirect = cluster_redirect,
+                                                 .disk_error = disk_error,
+                                             });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
 }
 
@@ -367,6 +369,7 @@ static void destroy_modules(struct server *server) {
     loop_timer_destroy(server->cron);
     loop_timer_destroy(server->expiry);
     dispatch_worker_destroy(server->node_worker);
+    migrator_destroy(server->modules.migrator);
     cluster_destroy(server->modules.cluster);
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);

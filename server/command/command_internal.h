@@ -76,6 +76,8 @@ struct dispatcher {
     uint8_t password_digest[32];
     struct pause pauses[PAUSE_REASON_COUNT];
     _Atomic bool is_expire_off;
+    pthread_mutex_t holds_lock; /* A leaf. */
+    struct key_hold *holds;
     pthread_mutex_t workers_lock;
     struct dispatch_worker *workers;
 };

@@ -31,6 +31,7 @@ struct config;
 struct network;
 struct replication;
 struct cluster;
+struct migrator;
 struct snapshotter;
 struct observer;
 struct admin;
@@ -46,6 +47,7 @@ struct command_modules {
     struct network *network;
     struct replication *replication;
     struct cluster *cluster; /* NULL outside cluster mode. */
+    struct migrator *migrator;
     struct observer *observer;
     struct admin *admin;
     struct lifecycle *lifecycle;

@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/command/command_internal.h"
+#include "server/command/hold.h"
 
 enum { PAUSE_BITS = ADMISSION_PAUSE_WRITES | ADMISSION_PAUSE_ALL, STALE_US = 250 };
 
@@ -25,12 +26,14 @@ struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     dispatcher->types = options->types;
     dispatcher->modules = options->modules;
     pthread_mutex_init(&dispatcher->workers_lock, NULL);
+    pthread_mutex_init(&dispatcher->holds_lock, NULL);
     return dispatcher;
 }
 
 void dispatcher_destroy(struct dispatcher *dispatcher) {
     if (dispatcher == NULL) return;
     pthread_mutex_destroy(&dispatcher->workers_lock);
+    pthread_mutex_destroy(&dispatcher->holds_lock);
     mem_free(dispatcher->password);
     mem_free(dispatcher);
 }
@@ -347,7 +350,9 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     uint32_t admission = dispatcher_admission(dispatcher);
     bool is_write = (flags & COMMAND_WRITE) != 0;
     bool is_exec = is_exec_in_transaction(session, context->command);
-    if (session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER) return ADMITTED;
+    if (session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER ||
+        session->kind == SESSION_INTERNAL)
+        return ADMITTED;
     if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
         dispatcher->hooks.redirect(context->modules->cluster, context, flags, keys, key_count))
         return REFUSED;
@@ -369,6 +374,10 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if (session->kind == SESSION_REPLICA && (flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0 &&
         key_count > 0)
         return refuse(context, "ERR Replica can't interact with the keyspace");
+    if (UNLIKELY((admission & ADMISSION_HOLD) != 0) && is_write && key_count > 0 &&
+        (session->transaction == NULL || is_exec) &&
+        hold_blocks(dispatcher, session->db, keys, key_count, session->hold))
+        return PUT_ASIDE;
     if ((admission & PAUSE_BITS) != 0 && session->kind == SESSION_NORMAL) {
         bool may_write = is_write || (flags & COMMAND_MAY_REPLICATE) != 0;
         bool is_control = (context->command->flags & COMMAND_TRANSACTION) != 0 && !is_exec;

@@ -32,6 +32,7 @@ enum {
     ADMISSION_PAUSE_WRITES = 1 << 8,
     ADMISSION_PAUSE_ALL = 1 << 9,
     ADMISSION_REPLICA = 1 << 10, /* Expired keys are hidden, not deleted. */
+    ADMISSION_HOLD = 1 << 11,    /* Some keys are held (hold.h). */
 };
 
 enum dispatch_result {

@@ -17,12 +17,14 @@
 
 struct transaction;
 struct session_watch;
+struct key_hold;
 
 enum session_kind {
     SESSION_NORMAL,
-    SESSION_REPLICA, /* A replica's link. */
-    SESSION_PRIMARY, /* Our link to the primary: its commands are applied, never answered. */
-    SESSION_LOADER,  /* A file being loaded. */
+    SESSION_REPLICA,  /* A replica's link. */
+    SESSION_PRIMARY,  /* Our link to the primary: its commands are applied, never answered. */
+    SESSION_LOADER,   /* A file being loaded. */
+    SESSION_INTERNAL, /* The server's own doing: never refused, journaled like a client's. */
 };
 
 enum session_block {
@@ -67,6 +69,8 @@ struct session {
 
     struct transaction *transaction; /* Between MULTI and EXEC, else NULL. */
     struct session_watch *watches;
+
+    const struct key_hold *hold; /* Keys that this session may write though they are held. */
 
     const struct command *command; /* Running or last. */
     uint64_t created_ms;           /* Monotonic. */
