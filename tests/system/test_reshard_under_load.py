@@ -218,7 +218,9 @@ def test_an_interrupted_move_is_repaired_by_fix(lab, cli):
     assert 'open' in check and str(slot) in check, check
     for key in keys:  # Everything stays reachable in the middle of a move.
         assert client.call('GET', key) == key.encode()
-    run(cli, '--cluster', 'fix', source.address, '--cluster-yes', timeout=60)
+    fixed = run(cli, '--cluster', 'fix', source.address, '--cluster-yes', timeout=60, check=cli != DUNLIN_CLI)
+    if 'not part of this version' in fixed.stderr:
+        pytest.skip('dunlin-cli has no --cluster fix')
     cluster.wait_ok()
     for key in keys:
         assert client.call('GET', key) == key.encode()
