@@ -254,8 +254,8 @@ struct bus_input {
       "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE")                           \
     X(BUS_RESET_NOT_EMPTY, "ERR CLUSTER RESET can't be called with master nodes containing keys")  \
     X(BUS_NOT_PRIMARY, "ERR Only a primary can take slots")                                        \
-    X(BUS_BAD_PORT, "ERR Invalid base port specified: %s")                                         \
-    X(BUS_BAD_BUS_PORT, "ERR Invalid bus port specified: %s")                                      \
+    X(BUS_BAD_PORT, "ERR Invalid TCP base port specified: %s")                                     \
+    X(BUS_BAD_BUS_PORT, "ERR Invalid TCP bus port specified: %s")                                  \
     X(BUS_BAD_SLOT, "ERR Invalid or out of range slot")                                            \
     X(BUS_BAD_RANGE, "ERR start slot number %u is greater than end slot number %u")                \
     X(BUS_BAD_EPOCH, "ERR Invalid config epoch specified: %s")                                     \

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from compat_corpus import server_commands, write_corpus
+from harness import wait_for
 
 FAMILIES = ['string', 'hash', 'generic', 'expire', 'scan', 'connection', 'protocol', 'transactions', 'server']
 
@@ -38,6 +39,22 @@ def test_recorded_replies_are_given(lab, shared, workers, family, tmp_path):
     shown = report['differences'][:20]
     assert not report['differences'] and not report['total']['cases_failed'], \
         '%d differences\n%s' % (len(report['differences']), '\n'.join(brief(d) for d in shown))
+
+
+def test_recorded_replies_of_a_cluster_are_given(lab, shared, workers, tmp_path):
+    """One node that owns all slots: redirections, refusals, and the answers of CLUSTER."""
+    node = lab.cluster_node(workers=workers)
+    assert node.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16383) == b'OK'
+    wait_for(lambda: 'cluster_state:ok' in node.call('CLUSTER', 'INFO').decode(), 'the cluster is up')
+    corpus = str(tmp_path / 'corpus')
+    kept, left_out = write_corpus(shared, node, ['cluster'], corpus)
+    for _, case, reason in left_out:
+        print('  left out %s: %s' % (case, reason))
+    assert kept > 5, left_out
+    report = replay(shared, node.port, corpus, '--family', 'cluster', '--with', 'cluster')
+    assert report['total']['steps_passed'] > 100
+    assert not report['differences'] and not report['total']['cases_failed'], \
+        '\n'.join(brief(d) for d in report['differences'][:20])
 
 
 @pytest.mark.parametrize('seed', [1, 2])

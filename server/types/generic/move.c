@@ -2,6 +2,7 @@
 #include <limits.h>
 
 #include "server/base/check.h"
+#include "server/base/number.h"
 #include "server/types/generic/generic_internal.h"
 
 #define SAME_OBJECT_ERROR "ERR source and destination objects are the same"
@@ -64,22 +65,29 @@ struct copy_options {
     bool replace;
 };
 
+/* A cluster has database 0 alone, and says so rather than that the number is out of range. */
+static bool refuse_other_database(struct command_context *context, uint32_t argument) {
+    int64_t db = 0;
+    if (!databases_is_cluster(context->databases) ||
+        !number_parse_i64(context->argv[argument], &db) || db == 0)
+        return false;
+    reply_error(context->reply, "ERR Copying to another database is not allowed in cluster mode");
+    return true;
+}
+
 static bool parse_copy_options(struct command_context *context, struct copy_options *out) {
     *out = (struct copy_options){.db = context->session->db};
     for (uint32_t i = 3; i < context->argc; i++) {
         if (context_argument_is(context, i, "REPLACE")) {
             out->replace = true;
         } else if (context_argument_is(context, i, "DB") && i + 1 < context->argc) {
-            if (!generic_database(context, ++i, &out->db)) return false;
+            i++;
+            if (refuse_other_database(context, i)) return false;
+            if (!generic_database(context, i, &out->db)) return false;
         } else {
             reply_syntax_error(context->reply);
             return false;
         }
-    }
-    if (out->db != 0 && databases_is_cluster(context->databases)) {
-        reply_error(context->reply,
-                    "ERR Copying to another database is not allowed in cluster mode");
-        return false;
     }
     return true;
 }
