@@ -17,6 +17,7 @@
 #include "server/cluster/cluster.h"
 #include "server/cluster/migrate.h"
 #include "server/command/dispatch.h"
+#include "server/command/latency.h"
 #include "server/command/transaction.h"
 #include "server/config/config.h"
 #include "server/journal/journal.h"
@@ -72,6 +73,7 @@ struct server {
     struct snapshot_options snapshot_options;
     struct replication_options replication_options;
     struct cluster_options cluster_options;
+    struct observe_options observe_options;
     bool is_cluster;
 
     struct background *background;
@@ -106,6 +108,13 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
     return true;
 }
 
+static bool apply_observe(void *context, struct config_change *change) {
+    struct server *server = context;
+    (void)change;
+    dispatcher_track_latency(server->dispatcher, server->observe_options.tracks_latency);
+    return true;
+}
+
 static void register_options(struct server *server) {
     struct config *config = server->config;
     config_register(config, network_option_rows, network_option_count, &server->network_options,
@@ -125,6 +134,8 @@ static void register_options(struct server *server) {
                     &server->modules.replication);
     config_register(config, cluster_option_rows, cluster_option_count, &server->cluster_options,
                     cluster_apply_options, &server->modules.cluster);
+    config_register(config, observe_option_rows, observe_option_count, &server->observe_options,
+                    apply_observe, server);
     config_register(config, admin_options, admin_option_count,
                     admin_settings(server->modules.admin), NULL, NULL);
 }
@@ -343,6 +354,7 @@ static void create_modules(struct server *server) {
     const char *config_file = config_path(server->config);
     server->modules.observer = observer_create(&(struct observer_options){
         .modules = &server->modules,
+        .options = &server->observe_options,
         .network = &server->network_options,
         .databases = server->databases,
         .background = server->background,
@@ -363,6 +375,7 @@ static void create_modules(struct server *server) {
                                                  .disk_error = disk_error,
                                              });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
+    dispatcher_track_latency(server->dispatcher, server->observe_options.tracks_latency);
 }
 
 static void destroy_modules(struct server *server) {

@@ -3,6 +3,7 @@
 
 #include "server/base/rng.h"
 #include "server/command/dispatch.h"
+#include "server/command/latency.h"
 #include "server/command/transaction.h"
 
 /* A row with what dispatch wants to know at a glance. */
@@ -55,6 +56,7 @@ struct dispatch_worker {
     uint32_t expire_cursor;
     struct dispatch_stats stats;
     struct command_stats *command_stats; /* By id; `usec` in ticks until it is shown. */
+    uint32_t **latencies; /* By id: counts of durations in ticks, made with the first one. */
     struct error_count error_counts[ERROR_CODE_MAX];
     uint32_t error_code_count;
     struct dispatch_worker *next;
@@ -76,6 +78,7 @@ struct dispatcher {
     uint8_t password_digest[32];
     struct pause pauses[PAUSE_REASON_COUNT];
     _Atomic bool is_expire_off;
+    bool tracks_latency;        /* Changed while everything is parked. */
     pthread_mutex_t holds_lock; /* A leaf. */
     struct key_hold *holds;
     pthread_mutex_t workers_lock;
@@ -129,6 +132,15 @@ struct session_watch {
 void transaction_queue(struct session *session, const struct command_entry *entry,
                        enum command_class class, const struct bytes *argv, uint32_t argc);
 struct bytes slot_watcher_name(const struct slot_watcher *watcher);
+
+uint32_t *latency_counts_create(struct dispatch_worker *worker, uint32_t command_id);
+
+static inline void latency_note(struct dispatch_worker *worker, uint32_t command_id,
+                                uint64_t ticks) {
+    uint32_t *counts = worker->latencies[command_id];
+    if (UNLIKELY(counts == NULL)) counts = latency_counts_create(worker, command_id);
+    counts[latency_bucket(ticks)]++;
+}
 
 /* The codes of errors answered, for INFO errorstats. */
 void dispatch_count_error(struct dispatch_worker *worker, const char *code);

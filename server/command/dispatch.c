@@ -25,6 +25,7 @@ struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     dispatcher->exclusive = options->exclusive;
     dispatcher->types = options->types;
     dispatcher->modules = options->modules;
+    dispatcher->tracks_latency = true;
     pthread_mutex_init(&dispatcher->workers_lock, NULL);
     pthread_mutex_init(&dispatcher->holds_lock, NULL);
     return dispatcher;
@@ -92,6 +93,8 @@ struct dispatch_worker *dispatch_worker_create(struct dispatcher *dispatcher, st
     read_clocks(worker);
     worker->command_stats = mem_alloc_zero(command_table_id_count(dispatcher->modules->commands) *
                                            sizeof(*worker->command_stats));
+    worker->latencies = mem_alloc_zero(command_table_id_count(dispatcher->modules->commands) *
+                                       sizeof(*worker->latencies));
     pthread_mutex_lock(&dispatcher->workers_lock);
     worker->next = dispatcher->workers;
     dispatcher->workers = worker;
@@ -112,6 +115,10 @@ void dispatch_worker_destroy(struct dispatch_worker *worker) {
     mem_free(worker->keys);
     mem_free(worker->positions);
     mem_free(worker->command_stats);
+    uint32_t count = command_table_id_count(dispatcher->modules->commands);
+    for (uint32_t i = 0; i < count; i++)
+        mem_free(worker->latencies[i]);
+    mem_free(worker->latencies);
     mem_free(worker);
 }
 
@@ -650,6 +657,8 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     session->commands_run++;
     uint64_t now = clock_ticks();
     worker->command_stats[entry->id].usec += now - worker->began_ticks;
+    if (LIKELY(worker->dispatcher->tracks_latency))
+        latency_note(worker, entry->id, now - worker->began_ticks);
     worker->began_ticks = now;
     if (UNLIKELY(now - worker->batch_ticks > worker->stale_ticks)) read_clocks(worker);
     return result;
@@ -815,6 +824,10 @@ void dispatcher_reset_stats(struct dispatcher *dispatcher) {
         uint64_t changes = worker->stats.changes;
         worker->stats = (struct dispatch_stats){.changes = changes};
         memset(worker->command_stats, 0, count * sizeof(*worker->command_stats));
+        for (uint32_t i = 0; i < count; i++) {
+            if (worker->latencies[i] != NULL)
+                memset(worker->latencies[i], 0, LATENCY_BUCKETS * sizeof(uint32_t));
+        }
         worker->error_code_count = 0;
     }
 }

@@ -5,6 +5,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/mem.h"
+#include "server/command/latency.h"
 #include "server/net/network.h"
 #include "server/observe/observe.h"
 
@@ -298,6 +299,43 @@ static void append_command_stats(void *state, struct buffer *out) {
         append_command_stat(observer, command_table_at(table, i), out);
 }
 
+/* Durations of one command and of its subcommands. `counts` is scratch memory. */
+static void append_latency(const struct observer *observer, const struct command *command,
+                           uint64_t *counts, struct buffer *out) {
+    const struct command_modules *modules = observer->options.modules;
+    const struct percentiles *percentiles = &observer->options.options->percentiles;
+    for (const struct command *sub = command->subcommands; sub != NULL && sub->name != NULL; sub++)
+        append_latency(observer, sub, counts, out);
+    uint64_t total = dispatcher_latency_counts(
+        modules->dispatcher, command_table_id(modules->commands, command), counts);
+    if (total == 0) return;
+    char name[96];
+    command_full_name(command, name, sizeof(name));
+    buffer_append_format(out, "latency_percentiles_usec_%s:", name);
+    for (uint32_t i = 0; i < percentiles->count; i++) {
+        double ticks = latency_percentile(counts, total, percentiles->items[i]);
+        buffer_append_format(out, "%sp%.17g=%.3f", i == 0 ? "" : ",", percentiles->items[i],
+                             ticks / clock_ticks_per_us());
+    }
+    buffer_append_text(out, "\r\n");
+}
+
+static void append_latency_stats(void *state, struct buffer *out) {
+    const struct observer *observer = state;
+    const struct command_table *table = observer->options.modules->commands;
+    if (!observer->options.options->tracks_latency) return;
+    uint64_t *counts = mem_alloc(LATENCY_BUCKETS * sizeof(*counts));
+    for (uint32_t i = 0; i < command_table_count(table); i++)
+        append_latency(observer, command_table_at(table, i), counts, out);
+    mem_free(counts);
+}
+
+/* There are no modules: the heading says so to who asks for it. */
+static void append_modules(void *state, struct buffer *out) {
+    (void)state;
+    (void)out;
+}
+
 static void append_error_stat(void *arg, const char *code, uint64_t count) {
     buffer_append_format(arg, "errorstat_%s:count=%llu\r\n", code, (unsigned long long)count);
 }
@@ -343,8 +381,10 @@ static const struct info_row {
     {"Stats", append_stats, true},
     {"Replication", NULL, true},
     {"CPU", append_cpu, true},
+    {"Modules", append_modules, true},
     {"Commandstats", append_command_stats, false},
     {"Errorstats", append_error_stats, true},
+    {"Latencystats", append_latency_stats, false},
     {"Cluster", append_cluster, true},
     {"Keyspace", append_keyspace, true},
 };

@@ -11,12 +11,28 @@
 #include "server/base/background.h"
 #include "server/base/buffer.h"
 #include "server/command/context.h"
+#include "server/config/config.h"
 #include "server/net/network.h"
 
 struct observer;
 
+enum { PERCENTILE_MAX = 16 };
+
+struct percentiles {
+    uint32_t count;
+    double items[PERCENTILE_MAX];
+};
+
+struct observe_options {
+    bool tracks_latency;            /* latency-tracking */
+    struct percentiles percentiles; /* latency-tracking-info-percentiles */
+};
+extern const struct option observe_option_rows[];
+extern const uint32_t observe_option_count;
+
 struct observer_options {
     struct command_modules *modules;
+    const struct observe_options *options;
     const struct network_options *network;
     struct databases *databases;
     struct background *background;
