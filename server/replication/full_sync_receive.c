@@ -76,7 +76,7 @@ static enum status take_from_queue(void *state, uint8_t *out, size_t cap, size_t
     }
     size_t len = loader->taken.len - loader->taken_used;
     if (len > cap) len = cap;
-    memcpy(out, loader->taken.data + loader->taken_used, len);
+    if (len > 0) memcpy(out, loader->taken.data + loader->taken_used, len);
     loader->taken_used += len;
     *out_len = len;
     return STATUS_OK;

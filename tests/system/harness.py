@@ -187,8 +187,18 @@ class Node:
             self.process.wait(10)
 
     def pause(self):
+        """Returns when every thread of it stands still: the signal alone is only on its way."""
         self.process.send_signal(signal.SIGSTOP)
         self.paused = True
+        wait_for(self.stands_still, '%s stands still' % self.name, every=0.001)
+
+    def stands_still(self):
+        tasks = '/proc/%d/task' % self.process.pid
+        states = []
+        for task in os.listdir(tasks):
+            with open('%s/%s/stat' % (tasks, task)) as stat:
+                states.append(stat.read().rsplit(')', 1)[1].split()[0])
+        return all(state in 'Tt' for state in states)
 
     def resume(self):
         if self.paused:
