@@ -32,6 +32,9 @@ struct rdb_reader;
 struct data_type_options {
     uint64_t hash_max_listpack_entries;
     uint64_t hash_max_listpack_value;
+    uint64_t set_max_intset_entries;
+    uint64_t set_max_listpack_entries;
+    uint64_t set_max_listpack_value;
     uint64_t proto_max_bulk_len; /* Longest string that APPEND or SETRANGE may make. */
     bool lazy_expire;            /* Free in the background what has expired, */
     bool lazy_server_del;        /* what another value replaces, */

@@ -21,6 +21,27 @@ const struct option data_type_option_rows[] = {
         .doc = "Bytes of a field or value up to which its hash is kept as one compact block.",
     },
     {
+        .name = "set-max-intset-entries",
+        .field = OPTION_UINT(struct data_type_options, set_max_intset_entries),
+        .range = {.initial = 512, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Members up to which a set of integers is kept as a sorted array.",
+    },
+    {
+        .name = "set-max-listpack-entries",
+        .field = OPTION_UINT(struct data_type_options, set_max_listpack_entries),
+        .range = {.initial = 128, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Members up to which a set is kept as one compact block.",
+    },
+    {
+        .name = "set-max-listpack-value",
+        .field = OPTION_MEMORY(struct data_type_options, set_max_listpack_value),
+        .range = {.initial = 64, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Bytes of a member up to which its set is kept as one compact block.",
+    },
+    {
         .name = "proto-max-bulk-len",
         .field = OPTION_MEMORY(struct data_type_options, proto_max_bulk_len),
         .range = {.initial = 536870912, .min = 1048576, .max = INT64_MAX},

@@ -1,5 +1,7 @@
 #include <criterion/criterion.h>
 
+#include "server/base/mem.h"
+#include "server/base/rng.h"
 #include "server/structs/intset.h"
 
 Test(intset, reads_every_width) {
@@ -31,4 +33,38 @@ Test(intset, refuses_what_the_format_forbids) {
     static const uint8_t empty[] = {2, 0, 0, 0, 0, 0, 0, 0};
     cr_assert_not(intset_is_valid(bytes_of(empty, sizeof(empty))));
     cr_assert_not(intset_is_valid(bytes_of(empty, 7)));
+}
+
+Test(intset, random_changes_equal_a_plain_model) {
+    enum { MEMBERS = 300, STEPS = 20000 };
+    static int64_t numbers[MEMBERS];
+    static bool is_in[MEMBERS];
+    struct rng rng;
+    rng_seed(&rng, 7);
+    for (int i = 0; i < MEMBERS; i++) {
+        // Of every width, both signs, all different.
+        int64_t base = i % 3 == 0 ? 0 : i % 3 == 1 ? 100000 : INT64_C(5000000000);
+        numbers[i] = (base + i) * (i % 2 == 0 ? 1 : -1);
+    }
+    uint8_t *block = intset_create();
+    size_t count = 0;
+    for (int step = 0; step < STEPS; step++) {
+        size_t pick = rng_below(&rng, MEMBERS);
+        if (rng_below(&rng, 2) == 0) {
+            cr_assert_eq(intset_add(&block, numbers[pick]), !is_in[pick]);
+            count += !is_in[pick];
+            is_in[pick] = true;
+        } else {
+            cr_assert_eq(intset_remove(&block, numbers[pick]), is_in[pick]);
+            count -= is_in[pick];
+            is_in[pick] = false;
+        }
+        cr_assert_eq(intset_count(block), count);
+        cr_assert_eq(intset_contains(block, numbers[pick]), is_in[pick]);
+        if (count > 0 && step % 64 == 0)
+            cr_assert(intset_is_valid(bytes_of(block, intset_bytes(block))));
+    }
+    for (int i = 0; i < MEMBERS; i++)
+        cr_assert_eq(intset_contains(block, numbers[i]), is_in[i]);
+    mem_free(block);
 }

@@ -9,7 +9,7 @@ import pytest
 from compat_corpus import server_commands, write_corpus
 from harness import wait_for
 
-FAMILIES = ['string', 'hash', 'generic', 'expire', 'scan', 'connection', 'protocol', 'transactions', 'server']
+FAMILIES = ['string', 'hash', 'set', 'generic', 'expire', 'scan', 'connection', 'protocol', 'transactions', 'server']
 
 
 def replay(shared, port, corpus, *more):
@@ -64,7 +64,7 @@ def test_random_sequences_get_the_replies_of_redis(lab, shared, workers, seed):
     have = sorted(name for name in server_commands(node) if '|' not in name)
     done = subprocess.run(
         [sys.executable, os.path.join(shared, 'compat', 'replay.py'), '--port', str(node.port), '--oracle-port',
-         str(oracle.port), '--fuzz', '8', '--seed', str(seed), '--groups', 'string,hash,generic', '--skip-unknown',
+         str(oracle.port), '--fuzz', '8', '--seed', str(seed), '--groups', 'string,hash,set,generic', '--skip-unknown',
          *([] if 'eval' in have else ['--no-scripts'])],
         capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

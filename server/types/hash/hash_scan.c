@@ -2,6 +2,7 @@
 #include "server/base/mem.h"
 #include "server/types/hash/hash_internal.h"
 #include "server/types/scan_options.h"
+#include "server/types/table_picks.h"
 
 /* -- HSCAN ------------------------------------------------------------------------------------- */
 
@@ -128,54 +129,8 @@ static void reply_different_of_listpack(const struct picks *picks, size_t count)
     }
 }
 
-struct field_list {
-    const struct record **fields;
-    size_t count;
-};
-
-static void collect_field(void *arg, struct record *field) {
-    struct field_list *list = arg;
-    list->fields[list->count++] = field;
-}
-
-/* Most of a table: the fields are listed and the front of the list is shuffled. */
-static void reply_many_of_table(const struct picks *picks, const struct hash_table *hash,
-                                size_t count) {
-    struct field_list list = {mem_alloc(hash->table.count * sizeof(*list.fields)), 0};
-    struct table_hasher hasher = hash_hasher(hash);
-    table_walk(&hash->table, 0, 0, &hasher, collect_field, &list);
-    for (size_t i = 0; i < count; i++) {
-        size_t pick = i + rng_below(picks->context->rng, list.count - i);
-        const struct record *field = list.fields[pick];
-        list.fields[pick] = list.fields[i];
-        reply_picked_record(picks, field);
-    }
-    mem_free(list.fields);
-}
-
-/* Puts a pointer into a set of `cap` (a power of two) slots; false when it is there already. */
-static bool add_pointer(const struct record **slots, size_t cap, const struct record *field) {
-    size_t at = ((uintptr_t)field >> 4) * (size_t)0x9e3779b97f4a7c15u;
-    for (at &= cap - 1; slots[at] != NULL; at = (at + 1) & (cap - 1))
-        if (slots[at] == field) return false;
-    slots[at] = field;
-    return true;
-}
-
-/* A small part of a table: picks are repeated until they are different. */
-static void reply_few_of_table(const struct picks *picks, const struct hash_table *hash,
-                               size_t count) {
-    size_t cap = 16;
-    while (cap < count * 2)
-        cap *= 2;
-    const struct record **slots = mem_alloc_zero(cap * sizeof(*slots));
-    while (count > 0) {
-        const struct record *field = table_random(&hash->table, picks->context->rng);
-        if (!add_pointer(slots, cap, field)) continue;
-        reply_picked_record(picks, field);
-        count--;
-    }
-    mem_free(slots);
+static void reply_visited_record(void *arg, struct record *field) {
+    reply_picked_record(arg, field);
 }
 
 static void reply_different(struct picks *picks, uint64_t count) {
@@ -189,11 +144,11 @@ static void reply_different(struct picks *picks, uint64_t count) {
     reply_picks_header(picks, count);
     if (hash == NULL) {
         reply_different_of_listpack(picks, count);
-    } else if (count * 3 > size) {
-        reply_many_of_table(picks, hash, count);
-    } else {
-        reply_few_of_table(picks, hash, count);
+        return;
     }
+    struct table_hasher hasher = hash_hasher(hash);
+    table_pick_different(&hash->table, &hasher, picks->context->rng, count, reply_visited_record,
+                         picks);
 }
 
 static void reply_one(const struct picks *picks) {
