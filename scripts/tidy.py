@@ -51,8 +51,8 @@ PLACES = {
     'ev.h': (('server/net', 'server/cluster'), 'loops belong to the workers and to the node thread'),
     'openssl/ssl.h': (('server/net', 'tools'), 'TLS belongs to the network'),
     'jemalloc/jemalloc.h': (('server/base', 'server/observe', 'server/admin'), 'others allocate through server/base/mem.h'),
-    'lzf.h': (('server/rdb',), 'compression belongs to the value codec'),
-    'liblzf/lzf.h': (('server/rdb',), 'compression belongs to the value codec'),
+    'lzf.h': (('server/rdb', 'server/types/list'), 'the value codec, and leaves far from the ends of a list'),
+    'liblzf/lzf.h': (('server/rdb', 'server/types/list'), 'the value codec, and leaves far from the ends of a list'),
 }
 
 # Writable data that may exist: (library, symbol) -> why. A static of a function has a number behind a dot.

@@ -373,6 +373,9 @@ static void create_modules(struct server *server) {
     dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){
                                                  .redirect = cluster_redirect,
                                                  .disk_error = disk_error,
+                                                 .block = network_block_timeout,
+                                                 .post = network_post,
+                                                 .unblock = network_unblock,
                                              });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
     dispatcher_track_latency(server->dispatcher, server->observe_options.tracks_latency);

@@ -7,6 +7,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/cluster/cluster_internal.h"
+#include "server/command/blocking.h"
 #include "server/command/transaction.h"
 #include "server/replication/replication.h"
 
@@ -146,11 +147,18 @@ static void delete_keys(struct dispatch_worker *worker, const uint8_t *slots) {
         log_notice("Deleted %llu keys of slots that another node owns", (unsigned long long)count);
 }
 
-static void flush_dataset(struct cluster *cluster) {
+/* Who waits for a key that is served elsewhere now, or not at all, is told where to go. */
+static bool redirect_waiter(void *arg, struct command_context *context, uint32_t flags,
+                            const struct key *keys, uint32_t key_count) {
+    return cluster_redirect(arg, context, flags, keys, key_count);
+}
+
+static void flush_dataset(struct cluster *cluster, struct dispatch_worker *worker) {
     struct databases *databases = cluster->made_of.databases;
     if (databases_keyspace_if_any(databases, 0) == NULL) return;
     transaction_touch_all(databases, 0, NULL);
     databases_flush(databases, 0, true);
+    blocking_note_all(worker);
 }
 
 static void apply_one(struct cluster *cluster, struct dispatch_worker *worker,
@@ -164,7 +172,7 @@ static void apply_one(struct cluster *cluster, struct dispatch_worker *worker,
         replication_promote(modules->replication);
         break;
     case BUS_EFFECT_FLUSH_DATASET:
-        flush_dataset(cluster);
+        flush_dataset(cluster, worker);
         break;
     case BUS_EFFECT_DELETE_KEYS:
         delete_keys(worker, effect->slots);
@@ -204,6 +212,8 @@ void cluster_apply(struct cluster *cluster, struct dispatch_worker *worker) {
         effect = next;
     }
     if (has_routes) routes_update(cluster, slots);
+    blocking_refuse(worker, redirect_waiter, cluster);
+    blocking_serve_locked(worker);
 }
 
 void cluster_apply_posted(void *arg) {

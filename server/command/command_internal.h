@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/base/rng.h"
+#include "server/command/blocking.h"
 #include "server/command/dispatch.h"
 #include "server/command/latency.h"
 #include "server/command/transaction.h"
@@ -46,6 +47,10 @@ struct dispatch_worker {
     uint16_t locked[LOCK_MAX];
     uint32_t locked_count;
     bool is_exclusive;
+    bool is_lent;            /* Works in another thread's hands (dispatch_lend). */
+    struct noted_key *noted; /* Changed keys that somebody waits for (blocking.c). */
+    uint32_t noted_count;
+    uint32_t noted_cap;
     uint64_t began_ticks; /* Of the command in work: the end of the one before. */
     uint64_t batch_ticks; /* When the clocks below were read, */
     uint64_t stale_ticks; /* and after how many more ticks they are read again. */
@@ -81,6 +86,8 @@ struct dispatcher {
     bool tracks_latency;        /* Changed while everything is parked. */
     pthread_mutex_t holds_lock; /* A leaf. */
     struct key_hold *holds;
+    _Atomic uint64_t waiter_count;
+    _Atomic uint64_t serving_rounds;
     pthread_mutex_t workers_lock;
     struct dispatch_worker *workers;
 };
@@ -88,6 +95,13 @@ struct dispatcher {
 /* Fills in what a context has in common for all commands of a session. */
 void context_init(struct command_context *context, struct dispatch_worker *worker,
                   struct session *session, int64_t now_ms);
+
+/* Appends what a unit has changed to the journal while its slots are still locked. */
+void dispatch_commit(struct dispatch_worker *worker, struct session *session);
+
+/* Locks slots that are ascending and different, at most LOCK_MAX; unlocks all that are locked. */
+void dispatch_lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count);
+void dispatch_unlock_slots(struct dispatch_worker *worker);
 
 /* What EXEC needs of dispatch: runs one queued command with the locks that are held. */
 void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,
@@ -140,6 +154,16 @@ static inline void latency_note(struct dispatch_worker *worker, uint32_t command
     uint32_t *counts = worker->latencies[command_id];
     if (UNLIKELY(counts == NULL)) counts = latency_counts_create(worker, command_id);
     counts[latency_bucket(ticks)]++;
+}
+
+/* A key changes, appears or goes: sessions that watch it and clients that wait for it learn of it.
+ * The slot is locked. */
+static inline void dispatch_touch(struct dispatch_worker *worker, const struct keyspace *keyspace,
+                                  const struct key *key) {
+    struct slot *slot = databases_slot(worker->dispatcher->databases, key->slot);
+    if (UNLIKELY(slot->watchers != NULL))
+        transaction_touch(worker->dispatcher->databases, keyspace, key);
+    if (UNLIKELY(slot->waiters != NULL)) blocking_note(worker, slot, keyspace, key);
 }
 
 /* The codes of errors answered, for INFO errorstats. */

@@ -64,7 +64,7 @@ static void delete_expired(struct command_context *context, const struct key *ke
                                   key->name};
         journal_unit_add(context->unit, keyspace_database(context->keyspace), effect, 2);
     }
-    transaction_touch(context->databases, context->keyspace, key);
+    dispatch_touch(context->worker, context->keyspace, key);
     keyspace_before_change(context->keyspace, key, entry->record);
     keyspace_delete(context->keyspace, key, entry);
     context->worker->stats.expired_keys++;
@@ -184,8 +184,7 @@ void context_changed(struct command_context *context, const struct key *key, uns
     (void)event_class; // Published once there are subscribers: see docs/compatibility.md.
     (void)event;
     context->changes++;
-    if (UNLIKELY(databases_slot(context->databases, key->slot)->watchers != NULL))
-        transaction_touch(context->databases, context->keyspace, key);
+    dispatch_touch(context->worker, context->keyspace, key);
 }
 
 void context_event(struct command_context *context, const struct key *key, unsigned event_class,

@@ -27,6 +27,7 @@
 
 struct dispatcher;
 struct dispatch_worker;
+struct key_waiter;
 struct config;
 struct network;
 struct replication;
@@ -78,6 +79,7 @@ struct command_context {
     uint64_t changes;          /* INFO's rdb_changes_since_last_save counts these. */
     bool has_effects;          /* context_propagate was called: not as it was sent. */
     struct journal_unit *unit; /* Effects so far, in order. */
+    struct key_waiter *waiter; /* Runs again what has waited (blocking.h). */
     uint32_t key_argument;     /* Which argument `first_key` was made from; 0 = none. */
     struct key first_key;
 };

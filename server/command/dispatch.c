@@ -10,6 +10,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/command/blocking.h"
 #include "server/command/command_internal.h"
 #include "server/command/hold.h"
 
@@ -119,6 +120,7 @@ void dispatch_worker_destroy(struct dispatch_worker *worker) {
     for (uint32_t i = 0; i < count; i++)
         mem_free(worker->latencies[i]);
     mem_free(worker->latencies);
+    mem_free(worker->noted);
     mem_free(worker);
 }
 
@@ -172,7 +174,7 @@ static struct slot_lock *lock_of(struct dispatch_worker *worker, uint16_t slot) 
     return &databases_slot(worker->dispatcher->databases, slot)->lock;
 }
 
-static void unlock_slots(struct dispatch_worker *worker) {
+void dispatch_unlock_slots(struct dispatch_worker *worker) {
     while (worker->locked_count > 0)
         slot_lock_release(lock_of(worker, worker->locked[--worker->locked_count]));
 }
@@ -183,7 +185,7 @@ static bool lock_slot(struct dispatch_worker *worker, uint16_t slot) {
     if (UNLIKELY(!slot_lock_try(lock))) {
         while (!slot_lock_wait(lock)) {
             if (!turn_should_yield(worker->turn)) continue;
-            unlock_slots(worker);
+            dispatch_unlock_slots(worker);
             turn_yield(worker->turn);
             return false;
         }
@@ -212,7 +214,7 @@ static uint32_t slots_of_keys(const struct key *keys, uint32_t count, uint16_t *
     return used;
 }
 
-static void lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count) {
+void dispatch_lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count) {
     for (uint32_t i = 0; i < count;) {
         i = lock_slot(worker, slots[i]) ? i + 1 : 0;
     }
@@ -231,6 +233,7 @@ void dispatch_exclusive_end(struct dispatch_worker *worker) {
 
 void dispatch_lend(struct dispatch_worker *worker, bool is_lent) {
     worker->is_exclusive = is_lent;
+    worker->is_lent = is_lent;
 }
 
 /* -- errors before anything runs -- */
@@ -404,8 +407,7 @@ static void add_own_effect(struct command_context *context) {
                      context->argc);
 }
 
-/* Appends what a unit has changed to the journal while its slots are still locked. */
-static void commit_unit(struct dispatch_worker *worker, struct session *session) {
+void dispatch_commit(struct dispatch_worker *worker, struct session *session) {
     if (LIKELY(worker->unit.count == 0)) return;
     uint64_t offset = 0;
     journal_append(worker->dispatcher->modules->journal, &worker->unit, &offset);
@@ -577,8 +579,9 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
     }
     session->command = row;
     call(worker, &context, entry);
-    commit_unit(worker, session);
+    dispatch_commit(worker, session);
     if (UNLIKELY(session->kind == SESSION_PRIMARY)) commit_stream(worker, session);
+    if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);
     return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
 }
 
@@ -601,9 +604,10 @@ static enum dispatch_result run_general(struct dispatch_worker *worker, struct s
         if (!is_nested) dispatch_exclusive_end(worker);
         return result;
     }
-    if (slot_count <= LOCK_MAX && !worker->is_exclusive) lock_slots(worker, slots, slot_count);
+    if (slot_count <= LOCK_MAX && !worker->is_exclusive)
+        dispatch_lock_slots(worker, slots, slot_count);
     result = run_locked(worker, session, entry, argv, argc, &plan);
-    unlock_slots(worker);
+    dispatch_unlock_slots(worker);
     return result;
 }
 
@@ -619,7 +623,7 @@ static enum dispatch_result run_single_key(struct dispatch_worker *worker, struc
     }
     const struct plan plan = {COMMAND_CLASS_KEYS, entry->row->flags, 1, 1};
     enum dispatch_result result = run_locked(worker, session, entry, argv, argc, &plan);
-    unlock_slots(worker);
+    dispatch_unlock_slots(worker);
     return result;
 }
 
@@ -651,6 +655,7 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     }
     bool was_asking = session->is_asking;
     enum dispatch_result result = run_entry(worker, session, entry, argv, argc);
+    if (UNLIKELY(worker->noted_count > 0) && !worker->is_exclusive) blocking_serve(worker);
     if (UNLIKELY(result == DISPATCH_PAUSED)) return result;
     if (UNLIKELY(was_asking) && session->transaction == NULL) session->is_asking = false;
     worker->stats.commands++;
@@ -703,10 +708,10 @@ uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot) {
             struct bytes effect[2] = {BYTES_LITERAL("DEL"), names.items[i]};
             journal_unit_add(&worker->unit, 0, effect, 2);
         }
-        transaction_touch(dispatcher->databases, keyspace, &key);
+        dispatch_touch(worker, keyspace, &key);
         keyspace_before_change(keyspace, &key, entry.record);
         keyspace_delete(keyspace, &key, &entry);
-        commit_unit(worker, &session);
+        dispatch_commit(worker, &session);
     }
     worker->stats.changes += names.count;
     mem_free(names.items);
@@ -741,17 +746,19 @@ static uint32_t expire_slot(struct dispatch_worker *worker, struct session *sess
                 context.types->lazy_expire ? BYTES_LITERAL("UNLINK") : BYTES_LITERAL("DEL"), name};
             journal_unit_add(&worker->unit, keyspace_database(keyspace), effect, 2);
         }
-        transaction_touch(dispatcher->databases, keyspace, &key);
+        dispatch_touch(worker, keyspace, &key);
         keyspace_before_change(keyspace, &key, entry.record);
         keyspace_delete(keyspace, &key, &entry);
-        commit_unit(worker, session); // Each key is a unit of its own.
+        dispatch_commit(worker, session); // Each key is a unit of its own.
     }
     // A table that shrank under the cursor is looked at again from its beginning.
     *out_more = worker->expire_cursor != 0 || found == DUE_AT_ONCE;
     if (worker->expire_cursor == 0 && found < DUE_AT_ONCE)
         keyspace_set_earliest(keyspace, slot, earliest);
     if (found > 0) worker->expire_cursor = 0;
-    unlock_slots(worker);
+    if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);
+    dispatch_unlock_slots(worker);
+    if (UNLIKELY(worker->noted_count > 0)) blocking_serve(worker);
     worker->stats.expired_keys += found;
     worker->stats.expired_by_cycle += found;
     return found;

@@ -51,6 +51,12 @@ struct dispatch_hooks {
     /* With ADMISSION_DISK_ERROR: the MISCONF text. */
     const char *(*disk_error)(void *state);
     void *disk_error_state;
+    /* network_block_timeout, network_post and network_unblock, for commands that wait. */
+    void (*block)(struct network *network, struct session *session, uint64_t after_ms,
+                  void (*fn)(struct session *session, void *arg), void *arg);
+    void (*post)(struct network *network, uint64_t session_id,
+                 void (*fn)(struct session *session, void *arg), void *arg);
+    void (*unblock)(struct network *network, struct session *session);
 };
 
 struct dispatch_options {

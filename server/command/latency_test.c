@@ -1,6 +1,6 @@
-#include "server/command/latency.h"
-
 #include <criterion/criterion.h>
+
+#include "server/command/latency.h"
 
 Test(latency, buckets_are_exact_to_three_percent) {
     for (uint64_t value = 0; value < UINT64_C(1) << 36; value = value * 17 / 16 + 1) {

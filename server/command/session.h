@@ -18,6 +18,7 @@
 struct transaction;
 struct session_watch;
 struct key_hold;
+struct key_waiter;
 
 enum session_kind {
     SESSION_NORMAL,
@@ -70,6 +71,7 @@ struct session {
     struct transaction *transaction; /* Between MULTI and EXEC, else NULL. */
     struct session_watch *watches;
 
+    struct key_waiter *waiter;   /* SESSION_BLOCKED_KEYS, see blocking.h. */
     const struct key_hold *hold; /* Keys that this session may write though they are held. */
 
     const struct command *command; /* Running or last. */

@@ -42,6 +42,21 @@ const struct option data_type_option_rows[] = {
         .doc = "Bytes of a member up to which its set is kept as one compact block.",
     },
     {
+        .name = "list-max-listpack-size",
+        .alias = "list-max-ziplist-size",
+        .field = OPTION_INT(struct data_type_options, list_max_listpack_size),
+        .range = {.initial = -2, .min = INT32_MIN, .max = INT32_MAX},
+        .live = true,
+        .doc = "Elements in a leaf of a list, or -1 to -5 for leaves of 4, 8, 16, 32 or 64 KB.",
+    },
+    {
+        .name = "list-compress-depth",
+        .field = OPTION_UINT(struct data_type_options, list_compress_depth),
+        .range = {.initial = 0, .min = 0, .max = INT32_MAX},
+        .live = true,
+        .doc = "Leaves at each end of a list that stay uncompressed; 0 compresses none.",
+    },
+    {
         .name = "proto-max-bulk-len",
         .field = OPTION_MEMORY(struct data_type_options, proto_max_bulk_len),
         .range = {.initial = 536870912, .min = 1048576, .max = INT64_MAX},

@@ -9,6 +9,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/command/blocking.h"
 #include "server/command/transaction.h"
 #include "server/net/network_internal.h"
 #include "server/net/socket_internal.h"
@@ -105,6 +106,7 @@ static void client_free(struct client *client) {
     while (*link != client)
         link = &(*link)->next_same_bucket;
     *link = client->next_same_bucket;
+    blocking_forget(worker->network->dispatcher, &client->session);
     transaction_unwatch(dispatcher_databases(worker->network->dispatcher), &client->session, false);
     session_deinit(&client->session);
     buffer_deinit(&client->in);

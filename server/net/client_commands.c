@@ -4,6 +4,7 @@
 #include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/command/blocking.h"
 #include "server/command/transaction.h"
 #include "server/net/connection_internal.h"
 #include "server/net/network_internal.h"
@@ -397,16 +398,29 @@ void client_unpause(struct command_context *context) {
 
 /* -- CLIENT UNBLOCK -- */
 
+static bool waits(const struct session *session) {
+    return session != NULL &&
+           (session->block == SESSION_BLOCKED_WAIT || session->block == SESSION_BLOCKED_KEYS);
+}
+
 static void unblock_with_timeout(struct session *session, void *arg) {
     (void)arg;
-    if (session == NULL || session->block != SESSION_BLOCKED_WAIT) return;
+    if (!waits(session)) return;
     struct client *client = client_of(session);
     if (client->on_block_timeout != NULL) client->on_block_timeout(session, client->block_arg);
 }
 
 static void unblock_with_error(struct session *session, void *arg) {
-    if (session == NULL || session->block != SESSION_BLOCKED_WAIT) return;
-    reply_error(&session->reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    if (!waits(session)) return;
+    struct network *network = arg;
+    const char *error = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    if (session->block == SESSION_BLOCKED_WAIT) {
+        reply_error(&session->reply, error);
+    } else if (blocking_cancel(network->dispatcher, session, false)) {
+        blocking_reply_error(session, error);
+    } else {
+        return;
+    }
     network_unblock(arg, session);
 }
 
@@ -427,7 +441,7 @@ void client_unblock(struct command_context *context) {
     if (!context_integer(context, 2, &id, NULL)) return;
     struct network *network = context->modules->network;
     struct session *session = id > 0 ? network_find(network, (uint64_t)id) : NULL;
-    bool is_waiting = session != NULL && session->block == SESSION_BLOCKED_WAIT;
+    bool is_waiting = waits(session);
     if (is_waiting) {
         network_post(network, (uint64_t)id, wants_error ? unblock_with_error : unblock_with_timeout,
                      network);

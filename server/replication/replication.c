@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/command/blocking.h"
 #include "server/replication/replication_internal.h"
 
 enum { BACKLOG_BYTES_MIN = 16 * 1024 };
@@ -107,11 +108,27 @@ static void refuse_waiters(struct replication *replication) {
     }
 }
 
+/* Nor do clients that wait for keys: who pushes to them now pushes elsewhere. */
+static bool refuse_key_waiter(void *arg, struct command_context *context, uint32_t flags,
+                              const struct key *keys, uint32_t key_count) {
+    (void)arg;
+    (void)flags;
+    (void)keys;
+    (void)key_count;
+    reply_error(context->reply, "UNBLOCKED force unblock from blocking operation, instance state "
+                                "changed (master -> replica?)");
+    context->session->close_after_reply = true;
+    return true;
+}
+
 void replication_set_role(struct replication *replication, bool is_replica) {
     atomic_store(&replication->is_replica, is_replica);
     log_set_role(is_replica ? LOG_ROLE_REPLICA : LOG_ROLE_PRIMARY);
     replication_update_admission(replication);
-    if (is_replica) refuse_waiters(replication);
+    if (is_replica && replication->worker != NULL) {
+        refuse_waiters(replication);
+        blocking_refuse(replication->worker, refuse_key_waiter, NULL);
+    }
 }
 
 void replication_follow(struct replication *replication, const char *ip, uint16_t port,

@@ -2,11 +2,13 @@
 
 #include "server/types/generic/generic.h"
 #include "server/types/hash/hash.h"
+#include "server/types/list/list.h"
 #include "server/types/set/set.h"
 #include "server/types/string/string.h"
 
 const struct data_type *const registry_types[RECORD_TYPE_COUNT] = {
     [RECORD_STRING] = &string_type,
+    [RECORD_LIST] = &list_type,
     [RECORD_HASH] = &hash_type,
     [RECORD_SET] = &set_type,
 };
@@ -15,5 +17,6 @@ void registry_add_commands(struct command_table *table) {
     command_table_add(table, generic_commands);
     command_table_add(table, string_commands);
     command_table_add(table, hash_commands);
+    command_table_add(table, list_commands);
     command_table_add(table, set_commands);
 }

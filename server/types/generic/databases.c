@@ -1,6 +1,7 @@
 /* Whole databases: counting, emptying, exchanging. */
 #include <limits.h>
 
+#include "server/command/blocking.h"
 #include "server/command/transaction.h"
 #include "server/types/generic/generic_internal.h"
 
@@ -28,6 +29,7 @@ static void flush_database(struct command_context *context, unsigned db, bool is
     if (!databases_keyspace_if_any(context->databases, db)) return;
     transaction_touch_all(context->databases, db, NULL);
     context->changes += databases_flush(context->databases, db, is_lazy);
+    blocking_note_all(context->worker);
 }
 
 /* Propagated even when nothing was there: a replica may hold what the primary does not. */
@@ -78,6 +80,7 @@ void generic_swapdb(struct command_context *context) {
         transaction_touch_all(context->databases, (unsigned)a, at_b);
         transaction_touch_all(context->databases, (unsigned)b, at_a);
         databases_swap(context->databases, (unsigned)a, (unsigned)b);
+        blocking_note_all(context->worker);
         context->keyspace = databases_keyspace(context->databases, context->session->db);
     }
     context->changes++;
