@@ -109,6 +109,17 @@ unsigned number_format_double(double value, char *out, unsigned cap) {
     return (unsigned)snprintf(out, cap, "%.17g", value);
 }
 
+unsigned number_format_17_digits(double value, char *out, unsigned cap) {
+    if (isnan(value)) return (unsigned)snprintf(out, cap, "nan");
+    if (isinf(value)) return (unsigned)snprintf(out, cap, value > 0 ? "inf" : "-inf");
+    if (fabs(value) < 9007199254740992.0) {
+        int64_t integer = (int64_t)value;
+        if ((double)integer == value && !(integer == 0 && signbit(value)))
+            return number_format_i64(integer, out);
+    }
+    return (unsigned)snprintf(out, cap, "%.17g", value);
+}
+
 unsigned number_format_human(long double value, char *out, unsigned cap) {
     if (!isfinite(value)) return 0;
     int len = snprintf(out, cap, "%.17Lf", value);

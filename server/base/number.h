@@ -33,6 +33,10 @@ unsigned number_format_u64(uint64_t value, char *out);
  * these names. Returns the length; `cap` is at least 40. Not terminated beyond snprintf's NUL. */
 unsigned number_format_double(double value, char *out, unsigned cap);
 
+/* The form of scores: "%.17g", and "inf", "-inf", "nan". Integers below 2^53 come without printf.
+ * Returns the length; `cap` is at least 40. */
+unsigned number_format_17_digits(double value, char *out, unsigned cap);
+
 /* INCRBYFLOAT's form: fixed notation, 17 digits, trailing zeros cut. Returns the length, or 0 when
  * the value is not finite. `cap` is NUMBER_DOUBLE_TEXT_MAX. */
 unsigned number_format_human(long double value, char *out, unsigned cap);

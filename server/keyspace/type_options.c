@@ -57,6 +57,22 @@ const struct option data_type_option_rows[] = {
         .doc = "Leaves at each end of a list that stay uncompressed; 0 compresses none.",
     },
     {
+        .name = "zset-max-listpack-entries",
+        .alias = "zset-max-ziplist-entries",
+        .field = OPTION_UINT(struct data_type_options, zset_max_listpack_entries),
+        .range = {.initial = 128, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Members up to which a sorted set is kept as one compact block.",
+    },
+    {
+        .name = "zset-max-listpack-value",
+        .alias = "zset-max-ziplist-value",
+        .field = OPTION_MEMORY(struct data_type_options, zset_max_listpack_value),
+        .range = {.initial = 64, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Bytes of a member up to which its sorted set is kept as one compact block.",
+    },
+    {
         .name = "proto-max-bulk-len",
         .field = OPTION_MEMORY(struct data_type_options, proto_max_bulk_len),
         .range = {.initial = 536870912, .min = 1048576, .max = INT64_MAX},

@@ -132,12 +132,7 @@ void reply_bool(struct reply *reply, bool value) {
 void reply_double(struct reply *reply, double value) {
     if (reply->is_muted) return;
     char text[64];
-    unsigned len;
-    if (isinf(value) || isnan(value)) {
-        len = number_format_double(value, text, sizeof(text));
-    } else {
-        len = (unsigned)snprintf(text, sizeof(text), "%.17g", value);
-    }
+    unsigned len = number_format_17_digits(value, text, sizeof(text));
     if (!reply_is_resp3(reply)) {
         reply_bulk(reply, bytes_of(text, len));
         return;

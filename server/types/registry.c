@@ -5,11 +5,13 @@
 #include "server/types/list/list.h"
 #include "server/types/set/set.h"
 #include "server/types/string/string.h"
+#include "server/types/zset/zset.h"
 
 const struct data_type *const registry_types[RECORD_TYPE_COUNT] = {
     [RECORD_STRING] = &string_type,
     [RECORD_LIST] = &list_type,
     [RECORD_HASH] = &hash_type,
+    [RECORD_ZSET] = &zset_type,
     [RECORD_SET] = &set_type,
 };
 
@@ -19,4 +21,5 @@ void registry_add_commands(struct command_table *table) {
     command_table_add(table, hash_commands);
     command_table_add(table, list_commands);
     command_table_add(table, set_commands);
+    command_table_add(table, zset_commands);
 }

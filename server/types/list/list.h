@@ -7,11 +7,10 @@
  */
 #pragma once
 
+#include "server/command/command.h"
 #include "server/keyspace/data_type.h"
 #include "server/structs/leaf_tree.h"
 #include "server/structs/listpack.h"
-
-struct command;
 
 extern const struct data_type list_type;
 extern const struct command list_commands[];

@@ -1,4 +1,6 @@
 /* Elements put, read, changed and removed. */
+#include <stdlib.h>
+
 #include "server/base/mem.h"
 #include "server/types/list/list_internal.h"
 
@@ -244,11 +246,13 @@ void list_lrem(struct command_context *context) {
     struct key key = context_key(context, 1);
     struct table_entry entry;
     int64_t count = 0;
-    if (!context_integer_in(context, 2, -INT64_MAX, INT64_MAX, &count, NULL)) return;
+    if (!context_integer(context, 2, &count, NULL)) return;
     if (!context_find_typed_for_write(context, &key, RECORD_LIST, &entry)) return;
     uint64_t removed = 0;
     if (entry.record != NULL) {
-        uint64_t limit = count == 0 ? UINT64_MAX : (uint64_t)(count < 0 ? -count : count);
+        uint64_t limit = count == 0  ? UINT64_MAX
+                         : count < 0 ? 0 - (uint64_t)count
+                                     : (uint64_t)count;
         removed = remove_equal(entry.record, context->argv[3], limit, count < 0, context->types);
     }
     if (removed > 0) {
@@ -329,8 +333,8 @@ static bool parse_position_options(struct command_context *context,
 static uint64_t reply_positions(struct command_context *context, const struct record *record,
                                 const struct position_options *options) {
     bool from_tail = options->rank < 0;
-    uint64_t rank = (uint64_t)options->rank; // Its sign may be one that has no positive twin.
-    uint64_t to_skip = (from_tail ? 0 - rank : rank) - 1;
+    // The one rank without a positive twin counts as -1, as clients know it of redis 7.0.
+    uint64_t to_skip = options->rank == INT64_MIN ? 0 : (uint64_t)llabs(options->rank) - 1;
     uint64_t wanted = options->count < 0    ? 1
                       : options->count == 0 ? UINT64_MAX
                                             : (uint64_t)options->count;

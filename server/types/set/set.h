@@ -8,10 +8,9 @@
  */
 #pragma once
 
+#include "server/command/command.h"
 #include "server/keyspace/data_type.h"
 #include "server/structs/listpack.h"
-
-struct command;
 
 extern const struct data_type set_type;
 extern const struct command set_commands[];
