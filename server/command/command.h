@@ -180,6 +180,10 @@ struct command {
     struct key_spec keys[COMMAND_KEY_SPEC_MAX];
     void (*handler)(struct command_context *context);
 
+    /* Whether the words are as many as there may be, where that depends on them: an option that
+     * older clients do not know is one word too many without its name. NULL: arity says it all. */
+    bool (*fits)(const struct bytes *argv, uint32_t argc);
+
     /* The class where it depends on the arguments; called before anything is locked. */
     enum command_class (*classify)(const struct bytes *argv, uint32_t argc);
     /* Key positions where no specification can say them: writes argument indexes to `out` (room for

@@ -326,9 +326,10 @@ static void reject_arity(struct dispatch_worker *worker, struct session *session
 
 /* The first two tests of admission: they need no lock and no state of the node. True: go on. */
 static bool is_well_formed(struct dispatch_worker *worker, struct session *session,
-                           const struct command_entry *entry, uint32_t argc) {
+                           const struct command_entry *entry, const struct bytes *argv,
+                           uint32_t argc) {
     const struct command *row = entry->row;
-    if (UNLIKELY(!arity_fits(row, argc))) {
+    if (UNLIKELY(!arity_fits(row, argc) || (row->fits != NULL && !row->fits(argv, argc)))) {
         reject_arity(worker, session, row);
         return false;
     }
@@ -643,7 +644,7 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     const struct command_entry *entry =
         command_table_resolve(worker->dispatcher->modules->commands, argv, argc, &container);
     uint32_t errors_before = session->reply.error_count;
-    if (UNLIKELY(entry == NULL || !is_well_formed(worker, session, entry, argc))) {
+    if (UNLIKELY(entry == NULL || !is_well_formed(worker, session, entry, argv, argc))) {
         if (entry == NULL)
             reject_unknown(session, argv, argc, container);
         else

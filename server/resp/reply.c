@@ -142,6 +142,19 @@ void reply_double(struct reply *reply, double value) {
     buffer_append(reply->out, "\r\n", 2);
 }
 
+void reply_fixed_double(struct reply *reply, long double value) {
+    if (!reply_is_resp3(reply)) {
+        reply_human_double(reply, value);
+        return;
+    }
+    if (reply->is_muted) return;
+    char text[NUMBER_DOUBLE_TEXT_MAX];
+    unsigned len = number_format_human(value, text, sizeof(text));
+    buffer_append_u8(reply->out, ',');
+    buffer_append(reply->out, text, len);
+    buffer_append(reply->out, "\r\n", 2);
+}
+
 void reply_human_double(struct reply *reply, long double value) {
     char text[NUMBER_DOUBLE_TEXT_MAX];
     reply_bulk(reply, bytes_of(text, number_format_human(value, text, sizeof(text))));

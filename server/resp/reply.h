@@ -39,6 +39,7 @@ void reply_null_array(struct reply *reply);       /* "*-1" / "_" */
 void reply_bool(struct reply *reply, bool value); /* ":1" / "#t" */
 void reply_double(struct reply *reply, double value);
 void reply_human_double(struct reply *reply, long double value); /* INCRBYFLOAT's digits. */
+void reply_fixed_double(struct reply *reply, long double value); /* The same digits, as a double. */
 void reply_verbatim(struct reply *reply, struct bytes text);     /* Bulk / "=txt:..." */
 
 void reply_array(struct reply *reply, size_t count);

@@ -1,6 +1,7 @@
 #include "server/types/registry.h"
 
 #include "server/types/generic/generic.h"
+#include "server/types/geo/geo.h"
 #include "server/types/hash/hash.h"
 #include "server/types/list/list.h"
 #include "server/types/set/set.h"
@@ -8,11 +9,8 @@
 #include "server/types/zset/zset.h"
 
 const struct data_type *const registry_types[RECORD_TYPE_COUNT] = {
-    [RECORD_STRING] = &string_type,
-    [RECORD_LIST] = &list_type,
-    [RECORD_HASH] = &hash_type,
-    [RECORD_ZSET] = &zset_type,
-    [RECORD_SET] = &set_type,
+    [RECORD_STRING] = &string_type, [RECORD_LIST] = &list_type, [RECORD_HASH] = &hash_type,
+    [RECORD_ZSET] = &zset_type,     [RECORD_SET] = &set_type,
 };
 
 void registry_add_commands(struct command_table *table) {
@@ -22,4 +20,5 @@ void registry_add_commands(struct command_table *table) {
     command_table_add(table, list_commands);
     command_table_add(table, set_commands);
     command_table_add(table, zset_commands);
+    command_table_add(table, geo_commands);
 }

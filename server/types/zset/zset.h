@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "server/command/command.h"
+#include "server/command/context.h"
 #include "server/keyspace/data_type.h"
 #include "server/resp/reply.h"
 #include "server/structs/leaf_tree.h"
@@ -48,6 +48,14 @@ bool zset_remove(struct record *record, struct bytes member);
 /* How many members have a score below `score` (or equal to it, with `or_equal`): the rank of the
  * first other one. */
 uint64_t zset_rank_of_score(const struct record *record, double score, bool or_equal);
+
+/* Puts a result under the key (and counts it), or deletes the key when the result is empty; answers
+ * its size. Takes the result. */
+void zset_store_take(struct command_context *context, const struct key *key, const char *event,
+                     struct record *result);
+
+/* ZADD, of the context's arguments. */
+void zset_zadd(struct command_context *context);
 
 /* Where a walk stands. What it shows ends with the next change of the set. */
 struct zset_cursor {

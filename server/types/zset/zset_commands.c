@@ -247,16 +247,12 @@ void zset_zmscore(struct command_context *context) {
         reply_score(context, record, context->argv[i]);
 }
 
+bool zset_rank_fits(const struct bytes *argv, uint32_t argc) {
+    return argc == 3 || (argc == 4 && bytes_equal_text_nocase(argv[3], "WITHSCORE"));
+}
+
 static void rank(struct command_context *context, bool is_reversed) {
     bool has_score = context->argc > 3;
-    if (context->argc > 4) {
-        context_arity_error(context);
-        return;
-    }
-    if (has_score && !context_argument_is(context, 3, "WITHSCORE")) {
-        reply_syntax_error(context->reply);
-        return;
-    }
     const struct record *record;
     uint64_t found = 0;
     double score = 0;
@@ -288,6 +284,7 @@ void zset_zrevrank(struct command_context *context) {
 struct scan {
     const struct scan_options *options;
     struct reply *reply;
+    bool is_listpack;
     size_t elements;
 };
 
@@ -296,7 +293,11 @@ static void scan_element(struct scan *scan, const struct zset_element *element) 
     char score[64];
     if (!scan_matches(scan->options, zset_text(&element->member, scratch))) return;
     zset_reply_member(scan->reply, &element->member);
-    unsigned len = number_format_17_digits(element->score, score, sizeof(score));
+    // A listpack's integers are told as they lie there, however many digits they have.
+    bool is_whole = scan->is_listpack && fabs(element->score) <= 4611686018427387904.0 &&
+                    element->score == floor(element->score);
+    unsigned len = is_whole ? number_format_i64((int64_t)element->score, score)
+                            : number_format_17_digits(element->score, score, sizeof(score));
     reply_bulk(scan->reply, bytes_of(score, len));
     scan->elements += 2;
 }
@@ -311,7 +312,7 @@ void zset_zscan(struct command_context *context) {
     const struct record *record = scan_begin(context, RECORD_ZSET, &options);
     if (record == NULL) return;
     const struct zset_table *set = zset_table_of(record);
-    struct scan scan = {&options, context->reply, 0};
+    struct scan scan = {&options, context->reply, set == NULL, 0};
     if (set == NULL) {
         // Small: everything at once, as a member's place would not survive changes.
         scan_reply_cursor(context, 0);

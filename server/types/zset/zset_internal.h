@@ -22,6 +22,10 @@ MUST_USE struct record *zset_copy(const struct record *record, struct bytes key)
 /* Makes it a table; nothing to do when it is one. */
 void zset_convert_to_table(struct record *record, uint64_t seed);
 
+/* A table that is small and whose members are short becomes a listpack again (results of commands;
+ * what lives in a keyspace stays a table). */
+void zset_settle(struct record *record, const struct data_type_options *options);
+
 /* The table of a set that is one, else NULL. */
 struct zset_table *zset_table_of(const struct record *record);
 struct table_hasher zset_hasher(const struct zset_table *set);
@@ -53,6 +57,8 @@ struct lex_bound {
 struct zset_range {
     enum range_kind kind;
     bool is_reversed;
+    bool is_count; /* What it is for: only ranges by member over different scores care. */
+    bool is_removal;
     int64_t start; /* RANGE_RANK, as clients give them. */
     int64_t stop;
     double min; /* RANGE_SCORE */
@@ -80,10 +86,6 @@ void zset_locate(const struct record *record, const struct zset_range *range, ui
 bool zset_find(struct command_context *context, const struct record **out);
 void zset_delete_if_empty(struct command_context *context, const struct key *key,
                           struct table_entry *entry);
-/* Puts a result under the key (and counts it), or deletes the key when the result is empty. Takes
- * the result. */
-void zset_store_take(struct command_context *context, const struct key *key, const char *event,
-                     struct record *result);
 /* Answers `count` elements from a rank on: members, or members with scores. */
 void zset_reply_range(struct command_context *context, const struct record *record, uint64_t rank,
                       uint64_t count, bool is_reversed, bool has_scores);
@@ -92,12 +94,12 @@ void zset_reply_header(struct reply *reply, uint64_t count, bool has_scores);
 void zset_reply_element(struct reply *reply, const struct zset_element *element, bool has_scores);
 
 /* zset_commands.c */
-void zset_zadd(struct command_context *context);
 void zset_zincrby(struct command_context *context);
 void zset_zrem(struct command_context *context);
 void zset_zcard(struct command_context *context);
 void zset_zscore(struct command_context *context);
 void zset_zmscore(struct command_context *context);
+bool zset_rank_fits(const struct bytes *argv, uint32_t argc);
 void zset_zrank(struct command_context *context);
 void zset_zrevrank(struct command_context *context);
 void zset_zscan(struct command_context *context);

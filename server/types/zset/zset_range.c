@@ -11,7 +11,8 @@
 static bool parse_score(struct bytes text, double *out, bool *out_exclusive) {
     *out_exclusive = text.len > 0 && text.data[0] == '(';
     if (*out_exclusive) text = bytes_from(text, 1);
-    return number_parse_double(text, out);
+    *out = 0; // Nothing at all is zero.
+    return text.len == 0 || number_parse_double(text, out);
 }
 
 /* "-", "+", "[text", "(text". */
@@ -113,57 +114,100 @@ static bool is_above_high(struct bytes member, const struct zset_range *range) {
     return !is_below_high(member, range);
 }
 
-/* In a listpack members are looked at one by one from the end where the range begins. That makes no
- * difference where all scores are equal, as they should be for such ranges; where they are not,
- * clients get what they are used to. */
-static void locate_lex_by_walking(const struct record *record, const struct zset_range *range,
-                                  uint64_t *out_first, uint64_t *out_count) {
+/* Ranges by member are meant for sets whose scores are all equal. Where they are not, the answer is
+ * still one that clients know: what a walk from one end meets. This is that walk: how many members
+ * from `rank` on in one direction `says` is true of. */
+static uint64_t walk_while(const struct record *record, const struct zset_range *range,
+                           uint64_t rank, bool is_reversed, bool expected,
+                           bool (*says)(struct bytes member, const struct zset_range *range)) {
     char scratch[NUMBER_TEXT_MAX];
-    uint64_t count = zset_count(record);
-    *out_count = 0;
-    if (!is_above_low(member_at(record, count - 1, scratch), range) ||
-        !is_below_high(member_at(record, 0, scratch), range))
-        return;
     struct zset_cursor cursor;
-    uint64_t rank = range->is_reversed ? count - 1 : 0;
-    bool is_inside = false;
+    uint64_t count = 0;
+    if (rank >= zset_count(record)) return 0;
     zset_cursor_begin(&cursor, record, rank);
     while (zset_cursor_has(&cursor)) {
         struct zset_element element = zset_cursor_get(&cursor);
-        struct bytes member = zset_text(&element.member, scratch);
-        bool is_entered =
-            range->is_reversed ? is_below_high(member, range) : is_above_low(member, range);
-        bool is_left =
-            range->is_reversed ? !is_above_low(member, range) : !is_below_high(member, range);
-        if (!is_inside && is_entered) {
-            is_inside = true;
-            *out_first = rank;
-        }
-        if (is_inside && is_left) return;
-        *out_count += is_inside;
-        if (range->is_reversed) {
-            rank--;
+        if (says(zset_text(&element.member, scratch), range) != expected) break;
+        count++;
+        if (is_reversed) {
             zset_cursor_previous(&cursor);
         } else {
-            rank++;
             zset_cursor_next(&cursor);
         }
     }
+    return count;
 }
 
-static void locate_lex(const struct record *record, const struct zset_range *range,
+/* The last member of the range, in its order, as seen from the head (a table) or the tail (a
+ * listpack); false when there is none. */
+static bool find_last_by_walking(const struct record *record, const struct zset_range *range,
+                                 uint64_t *out_rank) {
+    char scratch[NUMBER_TEXT_MAX];
+    uint64_t size = zset_count(record);
+    if (zset_table_of(record) != NULL) {
+        uint64_t prefix = walk_while(record, range, 0, false, true, is_below_high);
+        if (prefix == 0) return false;
+        *out_rank = prefix - 1;
+    } else {
+        uint64_t suffix = walk_while(record, range, size - 1, true, false, is_below_high);
+        if (suffix == size) return false;
+        *out_rank = size - 1 - suffix;
+    }
+    return is_above_low(member_at(record, *out_rank, scratch), range);
+}
+
+static void locate_lex_by_walking(const struct record *record, const struct zset_range *range,
+                                  uint64_t *out_first, uint64_t *out_count) {
+    char scratch[NUMBER_TEXT_MAX];
+    uint64_t size = zset_count(record);
+    bool is_table = zset_table_of(record) != NULL;
+    bool is_outside = !is_above_low(member_at(record, size - 1, scratch), range) ||
+                      !is_below_high(member_at(record, 0, scratch), range);
+    if (is_outside && !(is_table && range->is_removal)) return;
+    uint64_t offset = (uint64_t)range->offset;
+    if (range->is_reversed) {
+        // What LIMIT skips is not looked at.
+        if (!find_last_by_walking(record, range, out_first) || offset > *out_first) return;
+        *out_first -= offset;
+        *out_count = walk_while(record, range, *out_first, true, true, is_above_low);
+        return;
+    }
+    *out_first = walk_while(record, range, 0, false, false, is_above_low);
+    if (*out_first >= size || !is_below_high(member_at(record, *out_first, scratch), range)) return;
+    if (is_table && range->is_count) {
+        uint64_t last;
+        if (!find_last_by_walking(record, range, &last)) last = size - 1;
+        *out_count = last >= *out_first ? last - *out_first + 1 : 0;
+        return;
+    }
+    if (offset >= size - *out_first) return;
+    *out_first += offset;
+    *out_count = walk_while(record, range, *out_first, false, true, is_below_high);
+}
+
+static bool has_one_score(const struct record *record) {
+    struct zset_cursor cursor;
+    zset_cursor_begin(&cursor, record, 0);
+    double first = zset_cursor_get(&cursor).score;
+    zset_cursor_begin(&cursor, record, zset_count(record) - 1);
+    return zset_cursor_get(&cursor).score == first;
+}
+
+/* True when LIMIT's offset is in the answer already. */
+static bool locate_lex(const struct record *record, const struct zset_range *range,
                        uint64_t *out_first, uint64_t *out_count) {
     *out_first = *out_count = 0;
-    if (is_empty_lex(range)) return;
-    if (zset_table_of(record) == NULL) {
+    if (is_empty_lex(range) || range->offset < 0) return true;
+    if (!has_one_score(record)) {
         locate_lex_by_walking(record, range, out_first, out_count);
-        return;
+        return true;
     }
     uint64_t begin = first_rank(record, range, is_above_low);
     uint64_t end = first_rank(record, range, is_above_high);
-    if (begin >= end) return;
+    if (begin >= end) return true;
     *out_count = end - begin;
     *out_first = range->is_reversed ? end - 1 : begin;
+    return false;
 }
 
 /* -- ranges by rank and score -- */
@@ -201,19 +245,20 @@ void zset_locate(const struct record *record, const struct zset_range *range, ui
         locate_rank(record, range, out_rank, out_count);
         return;
     }
+    bool has_offset = false;
     if (range->kind == RANGE_SCORE) {
         locate_score(record, range, out_rank, out_count);
     } else {
-        locate_lex(record, range, out_rank, out_count);
+        has_offset = locate_lex(record, range, out_rank, out_count);
     }
     // A negative offset runs past the end.
-    if (range->offset < 0 || (uint64_t)range->offset >= *out_count) {
+    uint64_t offset = has_offset ? 0 : (uint64_t)range->offset;
+    if (offset >= *out_count) {
         *out_count = 0;
         return;
     }
-    *out_count -= (uint64_t)range->offset;
-    *out_rank = range->is_reversed ? *out_rank - (uint64_t)range->offset
-                                   : *out_rank + (uint64_t)range->offset;
+    *out_count -= offset;
+    *out_rank = range->is_reversed ? *out_rank - offset : *out_rank + offset;
     if (range->count >= 0 && (uint64_t)range->count < *out_count)
         *out_count = (uint64_t)range->count;
 }
@@ -342,7 +387,7 @@ void zset_zrangestore(struct command_context *context) {
 /* -- counting -- */
 
 static void count_range(struct command_context *context, enum range_kind kind) {
-    struct zset_range range = {.kind = kind, .count = -1};
+    struct zset_range range = {.kind = kind, .count = -1, .is_count = true};
     const struct record *record;
     uint64_t rank = 0;
     uint64_t count = 0;
@@ -362,7 +407,7 @@ void zset_zlexcount(struct command_context *context) {
 /* -- removing -- */
 
 static void remove_range(struct command_context *context, enum range_kind kind, const char *event) {
-    struct zset_range range = {.kind = kind, .count = -1};
+    struct zset_range range = {.kind = kind, .count = -1, .is_removal = true};
     struct key key = context_key(context, 1);
     struct table_entry entry;
     uint64_t rank = 0;

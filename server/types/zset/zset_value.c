@@ -9,7 +9,10 @@
 #include "server/base/mem.h"
 #include "server/types/zset/zset_internal.h"
 
-enum { LEAF_MAX = 64 }; /* Members of a leaf. */
+enum {
+    LEAF_MAX = 64,        /* Members of a leaf. */
+    SCORE_BYTES_MAX = 32, /* Of a score's entry in a listpack. */
+};
 
 static uint64_t member_order(const void *state, struct bytes member) {
     const uint64_t *seed = state;
@@ -387,6 +390,8 @@ static void put_in_table(struct zset_table *set, struct bytes member, double sco
         tree_insert(set->tree, insert_member(set, member, order, score));
     } else if (zset_record_score(found) != score) {
         tree_move(set->tree, found, score);
+    } else {
+        set_record_score(found, score); // Zero has two signs and one place.
     }
 }
 
@@ -403,30 +408,46 @@ static size_t place_behind(const uint8_t *block, struct bytes member, double sco
     return 0;
 }
 
+struct score_entry {
+    bool is_integer;
+    int64_t number;
+    struct bytes text;
+    char digits[64];
+};
+
+static void make_score_entry(double score, struct score_entry *out) {
+    out->is_integer = is_integer_score(score, &out->number);
+    if (out->is_integer) return;
+    out->text =
+        bytes_of(out->digits, number_format_17_digits(score, out->digits, sizeof(out->digits)));
+}
+
+static void append_to_block(uint8_t **block, struct bytes member, double score) {
+    struct score_entry entry;
+    make_score_entry(score, &entry);
+    listpack_append(block, member);
+    if (entry.is_integer) {
+        listpack_append_i64(block, entry.number);
+    } else {
+        listpack_append(block, entry.text);
+    }
+}
+
 static void insert_in_block(uint8_t **block, struct bytes member, double score) {
     size_t at = place_behind(*block, member, score);
-    int64_t number;
-    char text[64];
-    bool is_integer = is_integer_score(score, &number);
-    struct bytes score_text = bytes_of(text, 0);
-    if (!is_integer) score_text.len = number_format_17_digits(score, text, sizeof(text));
     if (at == 0) {
-        listpack_append(block, member);
-        if (is_integer) {
-            listpack_append_i64(block, number);
-        } else {
-            listpack_append(block, score_text);
-        }
+        append_to_block(block, member, score);
         return;
     }
-    size_t score_at_place = is_integer ? listpack_insert_before_i64(block, at, number)
-                                       : listpack_insert_before(block, at, score_text);
-    listpack_insert_before(block, score_at_place, member);
+    struct score_entry entry;
+    make_score_entry(score, &entry);
+    size_t score_place = entry.is_integer ? listpack_insert_before_i64(block, at, entry.number)
+                                          : listpack_insert_before(block, at, entry.text);
+    listpack_insert_before(block, score_place, member);
 }
 
 void zset_put(struct record *record, struct bytes member, double score,
               const struct zset_policy *policy) {
-    enum { SCORE_BYTES_MAX = 32 };
     struct zset_table *set = zset_table_of(record);
     if (set != NULL) {
         put_in_table(set, member, score);
@@ -504,6 +525,30 @@ void zset_remove_range(struct record *record, uint64_t rank, uint64_t count) {
     }
     if (leaf_tree_at(set->tree, rank > 0 ? rank - 1 : 0, &place, &offset))
         join_with_next(set->tree, &place);
+}
+
+void zset_settle(struct record *record, const struct data_type_options *options) {
+    struct zset_table *set = zset_table_of(record);
+    size_t count = zset_count(record);
+    if (set == NULL || count > options->zset_max_listpack_entries) return;
+    struct zset_cursor cursor;
+    for (zset_cursor_begin(&cursor, record, 0); zset_cursor_has(&cursor);
+         zset_cursor_next(&cursor)) {
+        if (zset_cursor_get(&cursor).member.text.len > options->zset_max_listpack_value) return;
+    }
+    uint8_t *block = listpack_create(0);
+    for (zset_cursor_begin(&cursor, record, 0); zset_cursor_has(&cursor);
+         zset_cursor_next(&cursor)) {
+        struct zset_element element = zset_cursor_get(&cursor);
+        if (!listpack_fits(block, listpack_entry_bytes(element.member.text) + SCORE_BYTES_MAX)) {
+            mem_free(block);
+            return;
+        }
+        append_to_block(&block, element.member.text, element.score);
+    }
+    zset_destroy(record);
+    record_set_encoding(record, ZSET_LISTPACK);
+    record_set_pointer(record, block);
 }
 
 /* -- ranks -- */
