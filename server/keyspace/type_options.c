@@ -73,6 +73,13 @@ const struct option data_type_option_rows[] = {
         .doc = "Bytes of a member up to which its sorted set is kept as one compact block.",
     },
     {
+        .name = "hll-sparse-max-bytes",
+        .field = OPTION_MEMORY(struct data_type_options, hll_sparse_max_bytes),
+        .range = {.initial = 3000, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Bytes up to which a HyperLogLog is kept in its sparse form.",
+    },
+    {
         .name = "proto-max-bulk-len",
         .field = OPTION_MEMORY(struct data_type_options, proto_max_bulk_len),
         .range = {.initial = 536870912, .min = 1048576, .max = INT64_MAX},

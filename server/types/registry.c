@@ -1,8 +1,10 @@
 #include "server/types/registry.h"
 
+#include "server/types/bitmap/bitmap.h"
 #include "server/types/generic/generic.h"
 #include "server/types/geo/geo.h"
 #include "server/types/hash/hash.h"
+#include "server/types/hyperloglog/hyperloglog.h"
 #include "server/types/list/list.h"
 #include "server/types/set/set.h"
 #include "server/types/string/string.h"
@@ -21,4 +23,6 @@ void registry_add_commands(struct command_table *table) {
     command_table_add(table, set_commands);
     command_table_add(table, zset_commands);
     command_table_add(table, geo_commands);
+    command_table_add(table, bitmap_commands);
+    command_table_add(table, hyperloglog_commands);
 }
