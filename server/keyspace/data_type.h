@@ -39,6 +39,8 @@ struct data_type_options {
     uint64_t list_compress_depth;   /* Leaves at each end that are not compressed; 0: none is. */
     uint64_t zset_max_listpack_entries;
     uint64_t zset_max_listpack_value;
+    uint64_t stream_node_max_entries; /* 0: no limit. */
+    uint64_t stream_node_max_bytes;
     uint64_t hll_sparse_max_bytes;
     uint64_t proto_max_bulk_len; /* Longest string that APPEND or SETRANGE may make. */
     bool lazy_expire;            /* Free in the background what has expired, */

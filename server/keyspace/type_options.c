@@ -73,6 +73,20 @@ const struct option data_type_option_rows[] = {
         .doc = "Bytes of a member up to which its sorted set is kept as one compact block.",
     },
     {
+        .name = "stream-node-max-entries",
+        .field = OPTION_UINT(struct data_type_options, stream_node_max_entries),
+        .range = {.initial = 100, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Entries of a stream that lie together in a node; 0: as many as its bytes allow.",
+    },
+    {
+        .name = "stream-node-max-bytes",
+        .field = OPTION_MEMORY(struct data_type_options, stream_node_max_bytes),
+        .range = {.initial = 4096, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Bytes of a stream's node; 0: as many as its entries take.",
+    },
+    {
         .name = "hll-sparse-max-bytes",
         .field = OPTION_MEMORY(struct data_type_options, hll_sparse_max_bytes),
         .range = {.initial = 3000, .min = 0, .max = INT64_MAX},
