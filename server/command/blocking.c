@@ -225,9 +225,11 @@ bool context_block(struct command_context *context, const struct block_request *
     atomic_fetch_add(&dispatcher->waiter_count, 1);
     session->waiter = waiter;
     session->block = SESSION_BLOCKED_KEYS;
+    // What ends behind the end of the calendar does not end.
+    bool is_endless = request->timeout_ms == 0 || request->timeout_ms > INT64_MAX - context->now_ms;
     dispatcher->hooks.block(context->modules->network, session,
-                            request->timeout_ms == 0 ? UINT64_MAX : (uint64_t)request->timeout_ms,
-                            time_is_over, dispatcher);
+                            is_endless ? UINT64_MAX : (uint64_t)request->timeout_ms, time_is_over,
+                            dispatcher);
     return true;
 }
 
@@ -243,8 +245,7 @@ bool context_timeout_seconds(struct command_context *context, uint32_t argument,
         reply_error(context->reply, "ERR timeout is negative");
         return false;
     }
-    // Beyond the clock's range counted from now, as far as a client can tell.
-    if (seconds * 1000 > (long double)(INT64_MAX - context->now_ms)) {
+    if (seconds * 1000 > (long double)INT64_MAX) {
         reply_error(context->reply, "ERR timeout is out of range");
         return false;
     }
@@ -258,10 +259,6 @@ bool context_timeout_ms(struct command_context *context, uint32_t argument, int6
         return false;
     if (*out_ms < 0) {
         reply_error(context->reply, "ERR timeout is negative");
-        return false;
-    }
-    if (*out_ms > INT64_MAX - context->now_ms) {
-        reply_error(context->reply, "ERR timeout is out of range");
         return false;
     }
     return true;

@@ -391,8 +391,6 @@ void stream_xsetid(struct command_context *context) {
     const char *error = NULL;
     if (stream == NULL) {
         error = "ERR no such key";
-    } else if (stream_id_compare(id, stream->max_deleted) < 0) {
-        error = "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     } else if (stream_edge_id(stream, true, &top) && stream_id_compare(id, top) < 0) {
         error = "ERR The ID specified in XSETID is smaller than the target stream top item";
     } else if (added >= 0 && stream_len(stream) > (uint64_t)added) {

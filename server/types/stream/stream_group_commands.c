@@ -384,7 +384,7 @@ struct claim {
     struct key key;
     struct stream *stream;
     struct stream_group *group;
-    struct stream_consumer *consumer;
+    struct stream_consumer *consumer; /* NULL until it gets something. */
     int64_t min_idle_ms;
     int64_t delivered_ms; /* -1: not given. */
     int64_t retry_count;  /* -1: not given. */
@@ -425,6 +425,9 @@ static bool claim_pending(struct command_context *context, struct claim *claim,
     if (pending->consumer != NULL && claim->min_idle_ms > 0 &&
         context->now_ms - pending->delivered_ms < claim->min_idle_ms)
         return false;
+    // The consumer comes into being with the first entry that it gets.
+    if (claim->consumer == NULL)
+        claim->consumer = stream_use_consumer(context, &claim->key, claim->group, context->argv[3]);
     stream_give_pending(pending, claim->consumer);
     pending->delivered_ms = claim->delivered_ms;
     if (claim->retry_count >= 0) {
@@ -504,7 +507,6 @@ void stream_xclaim(struct command_context *context) {
     if (claim.delivered_ms < 0 || claim.delivered_ms > context->now_ms)
         claim.delivered_ms = context->now_ms;
     context_propagate_nothing(context);
-    claim.consumer = stream_use_consumer(context, &claim.key, claim.group, context->argv[3]);
     size_t mark = reply_begin(context->reply);
     size_t claimed = 0;
     for (uint32_t i = 5; i < ids_end; i++) {
@@ -570,7 +572,6 @@ void stream_xautoclaim(struct command_context *context) {
     }
     if (!find_group(context, &claim.key, &claim.stream, &claim.group)) return;
     context_propagate_nothing(context);
-    claim.consumer = stream_use_consumer(context, &claim.key, claim.group, context->argv[3]);
     // The cursor stands before the entries and is known after them.
     struct buffer entries = {0};
     struct buffer deleted = {0};

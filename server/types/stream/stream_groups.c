@@ -222,7 +222,11 @@ void stream_give_pending(struct stream_pending *pending, struct stream_consumer 
 /* -- how far a group has read -- */
 
 bool stream_has_tombstones(const struct stream *stream, struct stream_id start) {
-    if (stream_len(stream) == 0 || stream_id_is_zero(stream->max_deleted)) return false;
+    struct stream_id first;
+    if (stream_id_is_zero(stream->max_deleted) || !stream_edge_id(stream, false, &first))
+        return false;
+    // What was deleted before the first entry is out of the way.
+    if (stream_id_compare(first, stream->max_deleted) > 0) return false;
     return stream_id_compare(start, stream->max_deleted) <= 0;
 }
 
