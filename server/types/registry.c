@@ -7,6 +7,7 @@
 #include "server/types/hyperloglog/hyperloglog.h"
 #include "server/types/list/list.h"
 #include "server/types/set/set.h"
+#include "server/types/sort/sort.h"
 #include "server/types/stream/stream.h"
 #include "server/types/string/string.h"
 #include "server/types/zset/zset.h"
@@ -24,6 +25,7 @@ void registry_add_commands(struct command_table *table) {
     command_table_add(table, set_commands);
     command_table_add(table, zset_commands);
     command_table_add(table, geo_commands);
+    command_table_add(table, sort_commands);
     command_table_add(table, stream_commands);
     command_table_add(table, bitmap_commands);
     command_table_add(table, hyperloglog_commands);

@@ -8,10 +8,9 @@
  */
 #pragma once
 
+#include "server/command/command.h"
 #include "server/keyspace/data_type.h"
 #include "server/structs/listpack.h"
-
-struct command;
 
 extern const struct data_type hash_type;
 extern const struct command hash_commands[];

@@ -45,6 +45,9 @@ void zset_put(struct record *record, struct bytes member, double score,
 /* False when there is no such member. It may lie in the set. */
 bool zset_remove(struct record *record, struct bytes member);
 
+/* Makes it a table with members in this seed's order; nothing to do when it is one. */
+void zset_make_table(struct record *record, uint64_t seed);
+
 /* How many members have a score below `score` (or equal to it, with `or_equal`): the rank of the
  * first other one. */
 uint64_t zset_rank_of_score(const struct record *record, double score, bool or_equal);

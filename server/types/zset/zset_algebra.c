@@ -240,7 +240,7 @@ static void answer(struct command_context *context, const struct request *reques
     if (request->is_store) target = context_key(context, 1);
     if (!request->only_counts) work.result = zset_record_create(target.name);
     // Scores on the way are exact, which those of a listpack are not: it knows one zero.
-    if (work.result != NULL) zset_convert_to_table(work.result, work.policy.seed);
+    if (work.result != NULL) zset_make_table(work.result, work.policy.seed);
     operate(request, &work);
     if (request->is_store) zset_settle(work.result, context->types);
     if (request->only_counts) {

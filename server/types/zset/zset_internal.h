@@ -19,9 +19,6 @@ struct zset_table {
 void zset_destroy(struct record *record); /* What hangs on the record. */
 MUST_USE struct record *zset_copy(const struct record *record, struct bytes key);
 
-/* Makes it a table; nothing to do when it is one. */
-void zset_convert_to_table(struct record *record, uint64_t seed);
-
 /* A table that is small and whose members are short becomes a listpack again (results of commands;
  * what lives in a keyspace stays a table). */
 void zset_settle(struct record *record, const struct data_type_options *options);

@@ -93,8 +93,7 @@ static enum status load_blob(struct record *record, struct rdb_reader *reader, u
     rdb_blob_deinit(&blob);
     if (status != STATUS_OK) return rdb_reader_fail(reader, status, "Sorted set too large");
     if (block != NULL) zset_adopt_block_take(record, block);
-    if (count > policy->options->zset_max_listpack_entries)
-        zset_convert_to_table(record, policy->seed);
+    if (count > policy->options->zset_max_listpack_entries) zset_make_table(record, policy->seed);
     return STATUS_OK;
 }
 
@@ -104,7 +103,7 @@ static enum status load_members(struct record *record, struct rdb_reader *reader
     enum status status = rdb_read_count(reader, &count);
     // Known to be long: it is not searched as a list while it grows.
     if (status == STATUS_OK && count > policy->options->zset_max_listpack_entries)
-        zset_convert_to_table(record, policy->seed);
+        zset_make_table(record, policy->seed);
     struct buffer member = {0}; // Reading the score ends a view.
     for (uint64_t i = 0; status == STATUS_OK && i < count; i++) {
         double score = 0;

@@ -342,7 +342,7 @@ void zset_adopt_block_take(struct record *record, uint8_t *block) {
     record_set_pointer(record, block);
 }
 
-void zset_convert_to_table(struct record *record, uint64_t seed) {
+void zset_make_table(struct record *record, uint64_t seed) {
     if (record_encoding(record) == ZSET_TABLE) return;
     struct zset_table *set = create_table(seed);
     uint8_t *block = block_of(record);
@@ -461,7 +461,7 @@ void zset_put(struct record *record, struct bytes member, double score,
     } else if (listpack_count(block) / 2 >= policy->options->zset_max_listpack_entries ||
                member.len > policy->options->zset_max_listpack_value ||
                !listpack_fits(block, listpack_entry_bytes(member) + SCORE_BYTES_MAX)) {
-        zset_convert_to_table(record, policy->seed);
+        zset_make_table(record, policy->seed);
         put_in_table(zset_table_of(record), member, score);
         return;
     }
