@@ -26,6 +26,7 @@
 #include "server/lifecycle/lifecycle.h"
 #include "server/net/network.h"
 #include "server/observe/observe.h"
+#include "server/pubsub/pubsub.h"
 #include "server/replication/replication.h"
 #include "server/snapshot/snapshot.h"
 #include "server/types/generic/generic.h"
@@ -70,6 +71,7 @@ struct server {
     struct lifecycle_options lifecycle_options;
     struct security_options security_options;
     struct data_type_options type_options;
+    struct pubsub_options pubsub_options;
     struct snapshot_options snapshot_options;
     struct replication_options replication_options;
     struct cluster_options cluster_options;
@@ -123,6 +125,8 @@ static void register_options(struct server *server) {
                     &server->lifecycle_options, apply_lifecycle, server);
     config_register(config, security_option_rows, ARRAY_COUNT(security_option_rows),
                     &server->security_options, apply_security, server);
+    config_register(config, pubsub_option_rows, pubsub_option_count, &server->pubsub_options, NULL,
+                    NULL);
     config_register(config, data_type_option_rows, data_type_option_count, &server->type_options,
                     NULL, NULL);
     config_register(config, lazy_free_options, lazy_free_option_count, &server->type_options, NULL,
@@ -235,6 +239,12 @@ static bool save_at_end(void *state) {
     return snapshot_save_now(server->modules.snapshotter) == STATUS_OK;
 }
 
+static void notify(void *state, unsigned db, struct bytes key, unsigned event_class,
+                   const char *event) {
+    struct server *server = state;
+    pubsub_notify(server->modules.pubsub, &server->pubsub_options, db, key, event_class, event);
+}
+
 static const char *disk_error(void *state) {
     (void)state;
     return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
@@ -291,6 +301,7 @@ static void create_commands(struct server *server) {
     struct command_table *table = command_table_create();
     registry_add_commands(table);
     command_table_add(table, transaction_commands);
+    command_table_add(table, pubsub_commands);
     command_table_add(table, connection_commands);
     command_table_add(table, admin_commands);
     command_table_add(table, lifecycle_commands);
@@ -305,6 +316,16 @@ static void create_commands(struct server *server) {
 static void create_threads(struct server *server) {
     server->modules.network =
         network_create(&server->network_options, server->dispatcher, &server->type_options);
+    server->modules.pubsub = pubsub_create(&(struct pubsub_hooks){
+        .network = server->modules.network,
+        .worker_of = network_worker_of,
+        .is_worker = network_is_worker,
+        .post = network_post_worker,
+        .find = network_find,
+        .flush = network_pushed,
+        .tell_cluster = cluster_publish,
+    });
+    network_set_pubsub(server->modules.network, server->modules.pubsub);
     exclusive_add_turn(server->exclusive, &server->node_turn);
     server->node_loop = loop_create("node", &server->node_turn);
     server->node_worker = dispatch_worker_create(server->dispatcher, &server->node_turn);
@@ -373,6 +394,9 @@ static void create_modules(struct server *server) {
     dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){
                                                  .redirect = cluster_redirect,
                                                  .disk_error = disk_error,
+                                                 .notify_events = &server->pubsub_options.events,
+                                                 .notify = notify,
+                                                 .notify_state = server,
                                                  .block = network_block_timeout,
                                                  .post = network_post,
                                                  .unblock = network_unblock,
@@ -389,6 +413,7 @@ static void destroy_modules(struct server *server) {
     cluster_destroy(server->modules.cluster);
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
+    pubsub_destroy(server->modules.pubsub);
     loop_destroy(server->node_loop);
     lifecycle_destroy(server->lifecycle);
     snapshotter_destroy(server->modules.snapshotter);

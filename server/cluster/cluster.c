@@ -11,6 +11,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/cluster/cluster_internal.h"
+#include "server/pubsub/pubsub.h"
 #include "server/replication/replication.h"
 
 enum { BUS_PORT_OFFSET = 10000, PORT_MAX = 65535 };
@@ -117,8 +118,12 @@ static void take_effect(struct cluster *cluster, const struct bus_effect *effect
         log_write(effect->level, "%s", effect->text);
         break;
     case BUS_EFFECT_DROP_CHANNELS:
+        pubsub_drop_slots(cluster->made_of.modules->pubsub, cluster->effects.dropped_channels);
+        break;
     case BUS_EFFECT_DELIVER:
-        break; // There are no subscribers: pub/sub is not part of this release.
+        pubsub_publish(cluster->made_of.modules->pubsub, effect->channel, effect->message,
+                       effect->is_shard);
+        break;
     default:
         queue_pending(cluster, effect);
         break;
@@ -169,6 +174,16 @@ void cluster_after_steps(struct cluster *cluster, bool is_bus_thread) {
     if (must_apply) loop_post(cluster->made_of.node_loop, cluster_apply_posted, cluster);
     if (must_flush) loop_post(cluster->loop, flush_posted, cluster);
     if (is_bus_thread) links_flush(cluster);
+}
+
+void cluster_publish(struct cluster *cluster, struct bytes channel, struct bytes message,
+                     bool is_shard) {
+    const struct bus_input input = {
+        .type = BUS_INPUT_PUBLISH, .channel = channel, .message = message, .is_shard = is_shard};
+    cluster_lock(cluster);
+    cluster_step(cluster, &input);
+    cluster_unlock(cluster);
+    cluster_after_steps(cluster, false);
 }
 
 static void on_tick(void *arg) {

@@ -83,6 +83,11 @@ void cluster_destroy(struct cluster *cluster); /* NULL is fine. */
 /* Whether nodes.conf says that this node is a replica. Before cluster_start. */
 bool cluster_is_replica(const struct cluster *cluster);
 
+/* Tells the other nodes what was published here: all of them, or those of this shard. Any thread.
+ */
+void cluster_publish(struct cluster *cluster, struct bytes channel, struct bytes message,
+                     bool is_shard);
+
 /* The hook of dispatch (struct dispatch_hooks). */
 bool cluster_redirect(struct cluster *cluster, struct command_context *context, uint32_t flags,
                       const struct key *keys, uint32_t key_count);

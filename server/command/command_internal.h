@@ -166,5 +166,14 @@ static inline void dispatch_touch(struct dispatch_worker *worker, const struct k
     if (UNLIKELY(slot->waiters != NULL)) blocking_note(worker, slot, keyspace, key);
 }
 
+/* Publishes a keyspace event where somebody asked for its class. The slot is locked. */
+static inline void dispatch_notify(const struct dispatch_worker *worker,
+                                   const struct keyspace *keyspace, struct bytes key,
+                                   unsigned event_class, const char *event) {
+    const struct dispatch_hooks *hooks = &worker->dispatcher->hooks;
+    if (LIKELY(hooks->notify_events == NULL || (*hooks->notify_events & event_class) == 0)) return;
+    hooks->notify(hooks->notify_state, keyspace_database(keyspace), key, event_class, event);
+}
+
 /* The codes of errors answered, for INFO errorstats. */
 void dispatch_count_error(struct dispatch_worker *worker, const char *code);

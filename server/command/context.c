@@ -66,6 +66,7 @@ static void delete_expired(struct command_context *context, const struct key *ke
     }
     dispatch_touch(context->worker, context->keyspace, key);
     keyspace_before_change(context->keyspace, key, entry->record);
+    dispatch_notify(context->worker, context->keyspace, key->name, EVENT_EXPIRED, "expired");
     keyspace_delete(context->keyspace, key, entry);
     context->worker->stats.expired_keys++;
 }
@@ -87,6 +88,7 @@ struct record *context_find(struct command_context *context, const struct key *k
     struct record *record = find_living(context, key).record;
     if (record == NULL) {
         context->worker->stats.keyspace_misses++;
+        dispatch_notify(context->worker, context->keyspace, key->name, EVENT_MISS, "keymiss");
         return NULL;
     }
     context->worker->stats.keyspace_hits++;
@@ -137,6 +139,7 @@ void context_insert_take(struct command_context *context, const struct key *key,
                          struct record *record) {
     record_set_access(record, (uint32_t)(context->now_ms / 1000));
     keyspace_insert_take(context->keyspace, key, record);
+    dispatch_notify(context->worker, context->keyspace, key->name, EVENT_NEW, "new");
 }
 
 void context_replace_take(struct command_context *context, const struct key *key,
@@ -181,18 +184,14 @@ struct record *context_set_deadline(struct command_context *context, const struc
 
 void context_changed(struct command_context *context, const struct key *key, unsigned event_class,
                      const char *event) {
-    (void)event_class; // Published once there are subscribers: see docs/compatibility.md.
-    (void)event;
     context->changes++;
     dispatch_touch(context->worker, context->keyspace, key);
+    dispatch_notify(context->worker, context->keyspace, key->name, event_class, event);
 }
 
 void context_event(struct command_context *context, const struct key *key, unsigned event_class,
                    const char *event) {
-    (void)context; // As in context_changed: published once there are subscribers.
-    (void)key;
-    (void)event_class;
-    (void)event;
+    dispatch_notify(context->worker, context->keyspace, key->name, event_class, event);
 }
 
 /* -- propagation -- */

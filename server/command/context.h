@@ -31,6 +31,7 @@ struct key_waiter;
 struct config;
 struct network;
 struct replication;
+struct pubsub;
 struct cluster;
 struct migrator;
 struct snapshotter;
@@ -47,6 +48,7 @@ struct command_modules {
     struct snapshotter *snapshotter;
     struct network *network;
     struct replication *replication;
+    struct pubsub *pubsub;
     struct cluster *cluster; /* NULL outside cluster mode. */
     struct migrator *migrator;
     struct observer *observer;
@@ -165,10 +167,12 @@ enum {
     EVENT_EVICTED = 1 << 7,
     EVENT_STREAM = 1 << 8,
     EVENT_NEW = 1 << 9,
+    EVENT_MISS = 1 << 10,
+    EVENT_MODULE = 1 << 11,
 };
 
 /* The key has changed: wakes watchers, counts the change, marks the command for propagation.
- * `event` names the keyspace event (its publication comes with pub/sub). Once for every changed
+ * `event` names the keyspace event. Once for every changed
  * key. */
 void context_changed(struct command_context *context, const struct key *key, unsigned event_class,
                      const char *event);

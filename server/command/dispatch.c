@@ -324,7 +324,20 @@ static void reject_arity(struct dispatch_worker *worker, struct session *session
     transaction_unwatch(worker->dispatcher->databases, session, worker->is_exclusive);
 }
 
-/* The first two tests of admission: they need no lock and no state of the node. True: go on. */
+/* A RESP2 connection that listens can't tell replies from messages, so it may only say what has a
+ * reply that looks like a message. */
+static bool may_say_as_listener(const struct command *row) {
+    static const char *const others[] = {"ping", "quit", "reset"};
+    if ((row->flags & COMMAND_PUBSUB) != 0 && strcmp(row->name, "publish") != 0 &&
+        strcmp(row->name, "spublish") != 0 && row->container == NULL)
+        return true;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(row->name, others[i]) == 0 && row->container == NULL) return true;
+    }
+    return false;
+}
+
+/* The first tests of admission: they need no lock and no state of the node. True: go on. */
 static bool is_well_formed(struct dispatch_worker *worker, struct session *session,
                            const struct command_entry *entry, const struct bytes *argv,
                            uint32_t argc) {
@@ -335,6 +348,16 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
     }
     if (UNLIKELY(!session->is_authenticated) && (row->flags & COMMAND_NO_AUTH) == 0) {
         reply_error(&session->reply, "NOAUTH Authentication required.");
+        return false;
+    }
+    if (UNLIKELY(session_is_subscriber(session)) && !reply_is_resp3(&session->reply) &&
+        !may_say_as_listener(row)) {
+        char name[96];
+        command_full_name(row, name, sizeof(name));
+        reply_error_format(&session->reply,
+                           "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING "
+                           "/ QUIT / RESET are allowed in this context",
+                           name);
         return false;
     }
     if (UNLIKELY(session->transaction != NULL) && (row->flags & COMMAND_NO_MULTI) != 0) {
@@ -748,6 +771,7 @@ static uint32_t expire_slot(struct dispatch_worker *worker, struct session *sess
             journal_unit_add(&worker->unit, keyspace_database(keyspace), effect, 2);
         }
         dispatch_touch(worker, keyspace, &key);
+        dispatch_notify(worker, keyspace, name, EVENT_EXPIRED, "expired");
         keyspace_before_change(keyspace, &key, entry.record);
         keyspace_delete(keyspace, &key, &entry);
         dispatch_commit(worker, session); // Each key is a unit of its own.

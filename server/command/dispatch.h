@@ -51,6 +51,11 @@ struct dispatch_hooks {
     /* With ADMISSION_DISK_ERROR: the MISCONF text. */
     const char *(*disk_error)(void *state);
     void *disk_error_state;
+    /* Keyspace events of the classes in `*notify_events` (NULL: none). Slots locked. */
+    const uint32_t *notify_events;
+    void (*notify)(void *state, unsigned db, struct bytes key, unsigned event_class,
+                   const char *event);
+    void *notify_state;
     /* network_block_timeout, network_post and network_unblock, for commands that wait. */
     void (*block)(struct network *network, struct session *session, uint64_t after_ms,
                   void (*fn)(struct session *session, void *arg), void *arg);

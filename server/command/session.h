@@ -19,6 +19,7 @@ struct transaction;
 struct session_watch;
 struct key_hold;
 struct key_waiter;
+struct subscriptions;
 
 enum session_kind {
     SESSION_NORMAL,
@@ -71,7 +72,9 @@ struct session {
     struct transaction *transaction; /* Between MULTI and EXEC, else NULL. */
     struct session_watch *watches;
 
-    struct key_waiter *waiter;   /* SESSION_BLOCKED_KEYS, see blocking.h. */
+    struct subscriptions *subscriptions; /* NULL: never subscribed; see server/pubsub. */
+    uint32_t subscribed[3];              /* How many: channels, patterns, shard channels. */
+    struct key_waiter *waiter;           /* SESSION_BLOCKED_KEYS, see blocking.h. */
     const struct key_hold *hold; /* Keys that this session may write though they are held. */
 
     const struct command *command; /* Running or last. */
@@ -90,6 +93,12 @@ struct session {
 
 /* A zeroed session becomes a usable one: database 0, RESP2. `out` outlives it. */
 void session_init(struct session *session, uint64_t id, struct buffer *out);
+
+/* Whether it listens to anything: in RESP2 it may send little else then. */
+static inline bool session_is_subscriber(const struct session *session) {
+    return session->subscriptions != NULL &&
+           (session->subscribed[0] | session->subscribed[1] | session->subscribed[2]) != 0;
+}
 
 /* Frees names, queued commands; watches must be gone (transaction_unwatch needs the slots). */
 void session_deinit(struct session *session);

@@ -13,6 +13,7 @@
 #include "server/command/transaction.h"
 #include "server/net/network_internal.h"
 #include "server/net/socket_internal.h"
+#include "server/pubsub/pubsub.h"
 
 enum {
     READ_AHEAD = 16384,       /* Room beyond what an incomplete command is known to need. */
@@ -92,6 +93,7 @@ void client_kill(struct client *client) {
     close(client->fd);
     if (client->session.block != SESSION_NOT_BLOCKED) atomic_fetch_sub(&worker->blocked_count, 1);
     if (client->feed != NULL) client->feed->closed(client->feed_state);
+    pubsub_forget(worker->network->pubsub, &client->session);
     client->feed = NULL;
     *client->link = client->next;
     if (client->next != NULL) client->next->link = client->link;
@@ -235,8 +237,10 @@ static bool is_over_output_limit(struct client *client) {
     size_t queued = client->out.len - client->out_sent;
     if (queued > client->worker->stats.largest_output)
         client->worker->stats.largest_output = queued;
-    uint64_t hard = options->output_limits[0].hard_bytes;
-    uint64_t soft = options->output_limits[0].soft_bytes;
+    const struct output_limit *limit =
+        &options->output_limits[session_is_subscriber(&client->session) ? 2 : 0];
+    uint64_t hard = limit->hard_bytes;
+    uint64_t soft = limit->soft_bytes;
     if (client->session.kind != SESSION_NORMAL)
         return false; // A replica's bytes are the journal's.
     if (hard > 0 && queued > hard) return true;
@@ -246,7 +250,7 @@ static bool is_over_output_limit(struct client *client) {
     }
     uint64_t now_ms = clock_monotonic_ms();
     if (client->soft_since_ms == 0) client->soft_since_ms = now_ms;
-    return now_ms - client->soft_since_ms > options->output_limits[0].soft_seconds * 1000;
+    return now_ms - client->soft_since_ms > limit->soft_seconds * 1000;
 }
 
 static void close_over_output_limit(struct client *client) {
@@ -254,6 +258,12 @@ static void close_over_output_limit(struct client *client) {
                 (unsigned long long)client->session.id, client->session.peer);
     client->worker->stats.output_limit_closed++;
     client_kill(client);
+}
+
+void client_pushed(struct client *client) {
+    if (client->is_dying) return;
+    client_want_write(client);
+    if (is_over_output_limit(client)) close_over_output_limit(client);
 }
 
 void client_check_limits(struct worker *worker) {

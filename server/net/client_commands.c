@@ -79,6 +79,7 @@ static void append_flags(const struct session *session, struct buffer *out) {
     size_t before = out->len;
     if (session->kind == SESSION_REPLICA) buffer_append_u8(out, 'S');
     if (session->kind == SESSION_PRIMARY) buffer_append_u8(out, 'M');
+    if (session_is_subscriber(session)) buffer_append_u8(out, 'P');
     if (session->transaction != NULL) buffer_append_u8(out, 'x');
     if (session->block != SESSION_NOT_BLOCKED) buffer_append_u8(out, 'b');
     if (atomic_load(&((struct session *)session)->is_dirty)) buffer_append_u8(out, 'd');
@@ -117,12 +118,14 @@ static void append_client(const struct network *network, struct session *session
     append_flags(session, out);
     buffer_append_format(
         out,
-        " db=%u sub=0 psub=0 ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=%zu "
+        " db=%u sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 "
+        "rbs=%zu "
         "rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%s redir=-1 resp=%u "
         "lib-name=%s lib-ver=%s",
-        session->db, session->transaction == NULL ? -1 : (int)transaction_queued(session), in_used,
-        in_free, client == NULL ? 0 : client->out.cap, client == NULL ? 0 : client->out.cap,
-        out_used, client == NULL ? 0 : client->out.cap, memory, out_used > 0 ? "rw" : "r", name,
+        session->db, session->subscribed[0], session->subscribed[1], session->subscribed[2],
+        session->transaction == NULL ? -1 : (int)transaction_queued(session), in_used, in_free,
+        client == NULL ? 0 : client->out.cap, client == NULL ? 0 : client->out.cap, out_used,
+        client == NULL ? 0 : client->out.cap, memory, out_used > 0 ? "rw" : "r", name,
         session->is_authenticated ? "default" : "(superuser)", session->reply.resp,
         session->lib_name == NULL ? "" : session->lib_name,
         session->lib_version == NULL ? "" : session->lib_version);
@@ -162,13 +165,13 @@ static bool has_type(const struct session *session, enum client_type type) {
     case TYPE_ANY:
         return true;
     case TYPE_NORMAL:
-        return session->kind == SESSION_NORMAL;
+        return session->kind == SESSION_NORMAL && !session_is_subscriber(session);
     case TYPE_MASTER:
         return session->kind == SESSION_PRIMARY;
     case TYPE_REPLICA:
         return session->kind == SESSION_REPLICA;
     case TYPE_PUBSUB:
-        return false; // Nobody subscribes: there is no pub/sub.
+        return session->kind == SESSION_NORMAL && session_is_subscriber(session);
     }
     return false;
 }

@@ -6,10 +6,16 @@
 #include "server/command/dispatch.h"
 #include "server/command/transaction.h"
 #include "server/net/connection_internal.h"
+#include "server/pubsub/pubsub.h"
 
 void connection_ping(struct command_context *context) {
     if (context->argc > 2) {
         context_arity_error(context);
+    } else if (session_is_subscriber(context->session) && !reply_is_resp3(context->reply)) {
+        // Looks like a message, as everything that a listener is sent.
+        reply_array(context->reply, 2);
+        reply_bulk_text(context->reply, "pong");
+        reply_bulk(context->reply, context->argc == 2 ? context->argv[1] : BYTES_LITERAL(""));
     } else if (context->argc == 2) {
         reply_bulk(context->reply, context->argv[1]);
     } else {
@@ -45,6 +51,7 @@ void connection_reset(struct command_context *context) {
     struct session *session = context->session;
     transaction_discard(session);
     transaction_unwatch(context->databases, session, false);
+    pubsub_forget(context->modules->pubsub, session);
     mem_free(session->name);
     session->name = NULL;
     session->db = 0;

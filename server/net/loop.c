@@ -28,6 +28,8 @@ struct loop {
     char name[16];
     pthread_t thread;
     bool has_thread;
+    pthread_t runner; /* Whoever runs it, once is_running. */
+    _Atomic bool is_running;
     ev_async wake;
     ev_prepare prepare;
     _Atomic(struct message *) mailbox; /* Newest first. */
@@ -119,6 +121,8 @@ void loop_destroy(struct loop *loop) {
 
 void loop_run(struct loop *loop) {
     pthread_setname_np(pthread_self(), loop->name);
+    loop->runner = pthread_self();
+    atomic_store(&loop->is_running, true);
     if (loop->turn != NULL) turn_begin(loop->turn);
     if (!atomic_load(&loop->is_stopping)) ev_run(loop->ev, 0);
     if (loop->turn != NULL) turn_end(loop->turn);
@@ -150,6 +154,10 @@ struct ev_loop *loop_ev(struct loop *loop) {
 
 struct turn *loop_turn(struct loop *loop) {
     return loop->turn;
+}
+
+bool loop_is_current(const struct loop *loop) {
+    return atomic_load(&loop->is_running) && pthread_equal(loop->runner, pthread_self());
 }
 
 void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg) {

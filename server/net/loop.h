@@ -32,6 +32,9 @@ void loop_join(struct loop *loop);
 struct ev_loop *loop_ev(struct loop *loop);
 struct turn *loop_turn(struct loop *loop);
 
+/* True on the thread that runs the loop. */
+bool loop_is_current(const struct loop *loop);
+
 /* Any thread: runs fn(arg) on the loop, in order. Never waits, never loses. Messages still queued
  * at loop_destroy are dropped. */
 void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);

@@ -345,6 +345,26 @@ void network_retry_paused(struct network *network) {
         loop_post(network->workers[i].loop, retry_paused, &network->workers[i]);
 }
 
+/* -- messages -- */
+
+void network_set_pubsub(struct network *network, struct pubsub *pubsub) {
+    network->pubsub = pubsub;
+}
+
+bool network_is_worker(const struct network *network, uint32_t worker) {
+    return loop_is_current(network->workers[worker].loop);
+}
+
+void network_post_worker(struct network *network, uint32_t worker, void (*fn)(void *arg),
+                         void *arg) {
+    loop_post(network->workers[worker].loop, fn, arg);
+}
+
+void network_pushed(struct network *network, struct session *session) {
+    (void)network;
+    client_pushed(client_of(session));
+}
+
 /* -- feeds -- */
 
 void network_set_feed(struct network *network, struct session *session,

@@ -86,6 +86,18 @@ struct session *network_find(struct network *network, uint64_t session_id);
 /* Any thread: all clients whose commands were put aside by a pause try again. */
 void network_retry_paused(struct network *network);
 
+/* -- messages -- */
+
+/* Before the workers start: whose subscriptions end with a connection. */
+void network_set_pubsub(struct network *network, struct pubsub *pubsub);
+/* True on the thread of this worker. */
+bool network_is_worker(const struct network *network, uint32_t worker);
+/* Any thread: runs fn(arg) on the worker. */
+void network_post_worker(struct network *network, uint32_t worker, void (*fn)(void *arg),
+                         void *arg);
+/* On the session's worker: bytes were written to its reply outside of a command of its own. */
+void network_pushed(struct network *network, struct session *session);
+
 /* -- feeds: replicas -- */
 
 /* A client that is fed from elsewhere: whenever its socket takes bytes and no reply is queued, the

@@ -90,6 +90,7 @@ struct accept_socket {
 struct network {
     struct network_options *options;
     struct dispatcher *dispatcher;
+    struct pubsub *pubsub;
     const struct data_type_options *types;
     struct worker *workers;
     uint32_t worker_count;
@@ -118,6 +119,8 @@ void client_free_dying(struct worker *worker);
 void client_want_write(struct client *client);
 /* Goes on with what the client has sent. */
 void client_resume(struct client *client);
+/* Something was queued outside of a command of its own: written at the end of the turn. */
+void client_pushed(struct client *client);
 /* Once a second: idle clients, soft limits. */
 void client_check_limits(struct worker *worker);
 size_t client_memory(const struct client *client);
