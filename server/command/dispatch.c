@@ -311,14 +311,15 @@ static bool is_exec_in_transaction(const struct session *session, const struct c
            strcmp(row->name, "exec") == 0;
 }
 
-/* A malformed EXEC ends the transaction that it was to run. */
-static void reject_arity(struct dispatch_worker *worker, struct session *session,
-                         const struct command *row) {
+/* An EXEC that can't be run ends the transaction that it was to run. */
+static void reject(struct dispatch_worker *worker, struct session *session,
+                   const struct command *row, const char *reason, const char *behind) {
     char name[96];
     command_full_name(row, name, sizeof(name));
     bool is_exec = (row->flags & COMMAND_TRANSACTION) != 0 && strcmp(row->name, "exec") == 0;
-    reply_error_format(&session->reply, "%s wrong number of arguments for '%s' command",
-                       is_exec ? "EXECABORT Transaction discarded because of:" : "ERR", name);
+    reply_error_format(&session->reply, "%s %s '%s'%s",
+                       is_exec ? "EXECABORT Transaction discarded because of:" : "ERR", reason,
+                       name, behind);
     if (!is_exec) return;
     transaction_discard(session);
     transaction_unwatch(worker->dispatcher->databases, session, worker->is_exclusive);
@@ -343,7 +344,7 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
                            uint32_t argc) {
     const struct command *row = entry->row;
     if (UNLIKELY(!arity_fits(row, argc) || (row->fits != NULL && !row->fits(argv, argc)))) {
-        reject_arity(worker, session, row);
+        reject(worker, session, row, "wrong number of arguments for", " command");
         return false;
     }
     if (UNLIKELY(!session->is_authenticated) && (row->flags & COMMAND_NO_AUTH) == 0) {
@@ -352,12 +353,9 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
     }
     if (UNLIKELY(session_is_subscriber(session)) && !reply_is_resp3(&session->reply) &&
         !may_say_as_listener(row)) {
-        char name[96];
-        command_full_name(row, name, sizeof(name));
-        reply_error_format(&session->reply,
-                           "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING "
-                           "/ QUIT / RESET are allowed in this context",
-                           name);
+        reject(worker, session, row, "Can't execute",
+               ": only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
+               "context");
         return false;
     }
     if (UNLIKELY(session->transaction != NULL) && (row->flags & COMMAND_NO_MULTI) != 0) {

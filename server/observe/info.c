@@ -8,6 +8,7 @@
 #include "server/command/latency.h"
 #include "server/net/network.h"
 #include "server/observe/observe.h"
+#include "server/pubsub/pubsub.h"
 
 #define SERVER_VERSION "7.2.4"
 
@@ -252,6 +253,10 @@ static void append_stats(void *state, struct buffer *out) {
     field_u64(out, "expired_keys_active", commands.expired_by_cycle);
     field_u64(out, "keyspace_hits", commands.keyspace_hits);
     field_u64(out, "keyspace_misses", commands.keyspace_misses);
+    const struct pubsub *pubsub = observer->options.modules->pubsub;
+    field_u64(out, "pubsub_channels", pubsub_name_count(pubsub, SUBSCRIPTION_CHANNEL));
+    field_u64(out, "pubsub_patterns", pubsub_name_count(pubsub, SUBSCRIPTION_PATTERN));
+    field_u64(out, "pubsubshard_channels", pubsub_name_count(pubsub, SUBSCRIPTION_SHARD));
     field_u64(out, "total_forks", 0); // There is no fork: the field says so to who watches it.
     field_u64(out, "unexpected_error_replies", commands.unexpected_errors);
     field_u64(out, "total_error_replies", commands.errors);

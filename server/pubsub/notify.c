@@ -9,10 +9,10 @@ static const struct {
     char letter;
     uint32_t events;
 } letters[] = {
-    {'g', EVENT_GENERIC}, {'$', EVENT_STRING}, {'l', EVENT_LIST},      {'s', EVENT_SET},
-    {'h', EVENT_HASH},    {'z', EVENT_ZSET},   {'x', EVENT_EXPIRED},   {'e', EVENT_EVICTED},
-    {'t', EVENT_STREAM},  {'d', EVENT_MODULE}, {'K', EVENTS_KEYSPACE}, {'E', EVENTS_KEYEVENT},
-    {'m', EVENT_MISS},    {'n', EVENT_NEW},
+    {'g', EVENT_GENERIC},   {'$', EVENT_STRING}, {'l', EVENT_LIST},    {'s', EVENT_SET},
+    {'h', EVENT_HASH},      {'z', EVENT_ZSET},   {'x', EVENT_EXPIRED}, {'e', EVENT_EVICTED},
+    {'t', EVENT_STREAM},    {'d', EVENT_MODULE}, {'n', EVENT_NEW},     {'K', EVENTS_KEYSPACE},
+    {'E', EVENTS_KEYEVENT}, {'m', EVENT_MISS},
 };
 
 static const uint32_t all_events = EVENT_GENERIC | EVENT_STRING | EVENT_LIST | EVENT_SET |
@@ -44,8 +44,9 @@ static void format(const void *field, struct buffer *out) {
     if (has_all) buffer_append_u8(out, 'A');
     for (size_t i = 0; i < ARRAY_COUNT(letters); i++) {
         bool is_shown = (events & letters[i].events) != 0;
-        if (is_shown && !(has_all && (letters[i].events & all_events) != 0))
-            buffer_append_u8(out, (uint8_t)letters[i].letter);
+        // New keys are not among "all", and yet not shown beside it.
+        bool is_covered = has_all && (letters[i].events & (all_events | EVENT_NEW)) != 0;
+        if (is_shown && !is_covered) buffer_append_u8(out, (uint8_t)letters[i].letter);
     }
 }
 

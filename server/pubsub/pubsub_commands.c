@@ -128,7 +128,10 @@ static void reply_name(void *arg, struct record *record) {
 static void list_names(struct command_context *context, enum subscription_kind kind) {
     struct name_walk walk = {.reply = context->reply};
     if (context->argc > 3) {
-        context_arity_error(context);
+        reply_error_format(context->reply,
+                           "ERR unknown subcommand or wrong number of arguments for '%s'. Try "
+                           "PUBSUB HELP.",
+                           kind == SUBSCRIPTION_SHARD ? "SHARDCHANNELS" : "CHANNELS");
         return;
     }
     if (context->argc == 3) walk.pattern = context->argv[2];

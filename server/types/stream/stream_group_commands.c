@@ -87,6 +87,13 @@ static bool find_group(struct command_context *context, struct key *out_key,
 
 /* -- XGROUP -- */
 
+/* A group is not what the watchers of a stream watch for, as clients know it. */
+static void group_changed(struct command_context *context, const struct key *key,
+                          const char *event) {
+    context->changes++;
+    context_event(context, key, EVENT_STREAM, event);
+}
+
 /* The stream and (`out_group` not NULL) the group of XGROUP's arguments. */
 static bool find_for_xgroup(struct command_context *context, struct key *out_key,
                             struct stream **out_stream, struct stream_group **out_group) {
@@ -156,7 +163,8 @@ void stream_xgroup_create(struct command_context *context) {
         return;
     }
     if (!parse_group_id(context, stream, &id)) return;
-    if (stream == NULL) {
+    bool is_new = stream == NULL;
+    if (is_new) {
         stream = stream_create();
         context_insert_take(context, &key, stream_record_create(key.name, stream));
     }
@@ -164,7 +172,11 @@ void stream_xgroup_create(struct command_context *context) {
         reply_error(context->reply, "BUSYGROUP Consumer Group name already exists");
         return;
     }
-    context_changed(context, &key, EVENT_STREAM, "xgroup-create");
+    if (is_new) {
+        context_changed(context, &key, EVENT_STREAM, "xgroup-create");
+    } else {
+        group_changed(context, &key, "xgroup-create");
+    }
     reply_ok(context->reply);
 }
 
@@ -179,7 +191,7 @@ void stream_xgroup_setid(struct command_context *context) {
         return;
     group->last = id;
     group->entries_read = options.entries_read;
-    context_changed(context, &key, EVENT_STREAM, "xgroup-setid");
+    group_changed(context, &key, "xgroup-setid");
     reply_ok(context->reply);
 }
 
@@ -198,7 +210,7 @@ void stream_xgroup_createconsumer(struct command_context *context) {
     struct stream_group *group;
     if (!find_for_xgroup(context, &key, &stream, &group)) return;
     bool is_new = stream_add_consumer(group, context->argv[4], context->now_ms) != NULL;
-    if (is_new) context_changed(context, &key, EVENT_STREAM, "xgroup-createconsumer");
+    if (is_new) group_changed(context, &key, "xgroup-createconsumer");
     reply_integer(context->reply, is_new);
 }
 
@@ -211,7 +223,7 @@ void stream_xgroup_delconsumer(struct command_context *context) {
     uint64_t pending = 0;
     if (consumer != NULL) {
         pending = stream_remove_consumer(group, consumer);
-        context_changed(context, &key, EVENT_STREAM, "xgroup-delconsumer");
+        group_changed(context, &key, "xgroup-delconsumer");
     }
     reply_integer(context->reply, (int64_t)pending);
 }
