@@ -9,7 +9,8 @@ import pytest
 from compat_corpus import server_commands, write_corpus
 from harness import wait_for
 
-FAMILIES = ['string', 'hash', 'set', 'generic', 'expire', 'scan', 'connection', 'protocol', 'transactions', 'server']
+FAMILIES = ['string', 'list', 'set', 'zset', 'hash', 'stream', 'bitmap', 'hll', 'geo', 'sort', 'generic', 'expire', 'scan',
+            'blocking', 'pubsub', 'transactions', 'crosskey', 'encoding', 'memory', 'connection', 'protocol', 'arity', 'server']
 
 
 def replay(shared, port, corpus, *more):
@@ -59,12 +60,17 @@ def test_recorded_replies_of_a_cluster_are_given(lab, shared, workers, tmp_path)
 
 @pytest.mark.parametrize('seed', [1, 2])
 def test_random_sequences_get_the_replies_of_redis(lab, shared, workers, seed):
-    """Strings, hashes and keys, also inside transactions: the same sequences to both, reply by reply."""
+    """Every type, also inside transactions: the same sequences to both, reply by reply.
+
+    Ranges by member over members with different scores are left out: what redis-server answers there depends on the
+    chance that built its skip list.
+    """
+    by_member = 'zrange,zrangestore,zlexcount,zrangebylex,zrevrangebylex,zremrangebylex'
     node, oracle = lab.node(workers=workers), lab.redis({'enable-debug-command': 'no'})
     have = sorted(name for name in server_commands(node) if '|' not in name)
     done = subprocess.run(
         [sys.executable, os.path.join(shared, 'compat', 'replay.py'), '--port', str(node.port), '--oracle-port',
-         str(oracle.port), '--fuzz', '8', '--seed', str(seed), '--groups', 'string,hash,set,generic', '--skip-unknown',
+         str(oracle.port), '--fuzz', '8', '--seed', str(seed), '--skip-unknown', '--skip-commands', by_member,
          *([] if 'eval' in have else ['--no-scripts'])],
         capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

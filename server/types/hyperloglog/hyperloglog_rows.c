@@ -50,7 +50,9 @@ const struct command hyperloglog_commands[] = {
                   .index = 1,
                   .last = -1,
                   .step = 1,
-                  .flags = KEY_RW | KEY_ACCESS}},
+                  .flags = KEY_RW | KEY_ACCESS,
+                  .notes = "RW because it may change the internal representation of the key, and "
+                           "propagate to replicas"}},
         .handler = hyperloglog_pfcount,
         .since = "2.8.9",
         .summary = "Estimated distinct count of one or the union of several.",

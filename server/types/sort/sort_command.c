@@ -59,11 +59,13 @@ int sort_find_keys(const struct bytes *argv, uint32_t argc, uint32_t *out, uint3
     return count;
 }
 
-/* In a cluster the keys that a pattern stands for lie anywhere. */
+/* In a cluster the keys that a pattern stands for lie anywhere. (GET is refused whatever it asks
+ * for, as clients know it.) */
 static bool may_use_pattern(struct command_context *context, struct bytes pattern,
                             const char *option) {
-    if (!databases_is_cluster(context->databases) || !has_star(pattern)) return true;
-    reply_error_format(context->reply, "ERR %s option of SORT denied in cluster mode.", option);
+    bool is_get = strcmp(option, "GET") == 0;
+    if (!databases_is_cluster(context->databases) || (!is_get && !has_star(pattern))) return true;
+    reply_error_format(context->reply, "ERR %s option of SORT denied in Cluster mode.", option);
     return false;
 }
 

@@ -80,10 +80,17 @@ const struct command sort_commands[] = {
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_DENY_OOM | COMMAND_MOVABLE_KEYS | COMMAND_WRITE,
         .categories = CATEGORY_DANGEROUS | CATEGORY_LIST | CATEGORY_SET | CATEGORY_SORTED_SET,
-        .keys =
-            {{.begin = KEY_BEGIN_INDEX, .index = 1, .step = 1, .flags = KEY_RO | KEY_ACCESS},
-             {.begin = KEY_BEGIN_UNKNOWN, .find = KEY_FIND_UNKNOWN, .flags = KEY_RO | KEY_ACCESS},
-             {.begin = KEY_BEGIN_UNKNOWN, .find = KEY_FIND_UNKNOWN, .flags = KEY_OW | KEY_UPDATE}},
+        .keys = {{.begin = KEY_BEGIN_INDEX, .index = 1, .step = 1, .flags = KEY_RO | KEY_ACCESS},
+                 {.begin = KEY_BEGIN_UNKNOWN,
+                  .find = KEY_FIND_UNKNOWN,
+                  .flags = KEY_RO | KEY_ACCESS,
+                  .notes = "For the optional BY/GET keyword. It is marked 'unknown' because the "
+                           "key names derive from the content of the key we sort"},
+                 {.begin = KEY_BEGIN_UNKNOWN,
+                  .find = KEY_FIND_UNKNOWN,
+                  .flags = KEY_OW | KEY_UPDATE,
+                  .notes = "For the optional STORE keyword. It is marked 'unknown' because the "
+                           "keyword can appear anywhere in the argument array"}},
         .handler = sort_sort,
         .classify = sort_classify,
         .find_keys = sort_find_keys,
@@ -102,7 +109,9 @@ const struct command sort_commands[] = {
         .keys = {{.begin = KEY_BEGIN_INDEX, .index = 1, .step = 1, .flags = KEY_RO | KEY_ACCESS},
                  {.begin = KEY_BEGIN_UNKNOWN,
                   .find = KEY_FIND_UNKNOWN,
-                  .flags = KEY_RO | KEY_ACCESS}},
+                  .flags = KEY_RO | KEY_ACCESS,
+                  .notes = "For the optional BY/GET keyword. It is marked 'unknown' because the "
+                           "key names derive from the content of the key we sort"}},
         .handler = sort_sort_ro,
         .classify = sort_classify,
         .find_keys = sort_find_keys,
