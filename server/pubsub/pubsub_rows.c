@@ -154,7 +154,8 @@ const struct command pubsub_commands[] = {
         .arity = 3,
         .group = GROUP_PUBSUB,
         .class = COMMAND_CLASS_CLIENT,
-        .flags = COMMAND_FAST | COMMAND_LOADING | COMMAND_PUBSUB | COMMAND_STALE,
+        .flags =
+            COMMAND_MAY_REPLICATE | COMMAND_FAST | COMMAND_LOADING | COMMAND_PUBSUB | COMMAND_STALE,
         .handler = pubsub_command_publish,
         .since = "2.0.0",
         .summary = "Send a message to a channel.",
@@ -188,7 +189,8 @@ const struct command pubsub_commands[] = {
         .arity = 3,
         .group = GROUP_PUBSUB,
         .class = COMMAND_CLASS_KEYS,
-        .flags = COMMAND_FAST | COMMAND_LOADING | COMMAND_PUBSUB | COMMAND_STALE,
+        .flags =
+            COMMAND_MAY_REPLICATE | COMMAND_FAST | COMMAND_LOADING | COMMAND_PUBSUB | COMMAND_STALE,
         .keys = {{.begin = KEY_BEGIN_INDEX, .index = 1, .step = 1, .flags = KEY_NOT_KEY}},
         .handler = pubsub_command_spublish,
         .since = "7.0.0",

@@ -352,10 +352,15 @@ void primary_link_begin_stream(struct replication *replication, int database) {
 
 /* What may come in a stream: effects, and what belongs to the protocol. Anything else would work on
  * a connection that is no client's. */
-static bool is_expected(const struct replication *replication, struct bytes name) {
+static bool is_expected(const struct replication *replication, const struct request *request) {
     static const char *const words[] = {"select", "ping", "replconf", "cluster"};
-    const struct command *row = command_table_find(replication->made_of.modules->commands, name);
+    const struct command *row =
+        command_table_find(replication->made_of.modules->commands, request->argv[0]);
     if (row == NULL) return true; // Refused by dispatch, which says so.
+    if (row->subcommands != NULL && request->argc > 1) {
+        const struct command *inner = command_find_subcommand(row, request->argv[1]);
+        if (inner != NULL && (inner->flags & COMMAND_WRITE) != 0) return true;
+    }
     if ((row->flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE | COMMAND_TRANSACTION)) != 0)
         return true;
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -371,7 +376,7 @@ static void run_command(struct replication *replication) {
     struct bytes name = request->argv[0];
     uint32_t errors = session->reply.error_count;
     session->active_ms = dispatch_batch_now_ms(replication->worker);
-    if (is_expected(replication, name)) {
+    if (is_expected(replication, request)) {
         dispatch_run(replication->worker, session, request->argv, request->argc);
         session->block = SESSION_NOT_BLOCKED; // Nobody would ever wake it.
     } else {

@@ -118,7 +118,8 @@ static void count_union(struct command_context *context) {
 static void keep_count(struct command_context *context, uint64_t count) {
     struct key key = context_key(context, 1);
     struct table_entry entry;
-    if (!context->is_primary || !context_find_for_write(context, &key, &entry)) return;
+    bool may_change = context->is_primary || context->is_from_primary;
+    if (!may_change || !context_find_for_write(context, &key, &entry)) return;
     size_t len = string_len(entry.record);
     uint8_t *bytes = string_make_writable(context, &key, &entry, len);
     if (bytes == NULL) return;

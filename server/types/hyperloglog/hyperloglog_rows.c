@@ -44,7 +44,7 @@ const struct command hyperloglog_commands[] = {
         .arity = -2,
         .group = GROUP_HYPERLOGLOG,
         .class = COMMAND_CLASS_KEYS,
-        .flags = COMMAND_READONLY,
+        .flags = COMMAND_MAY_REPLICATE | COMMAND_READONLY,
         .categories = CATEGORY_HYPERLOGLOG,
         .keys = {{.begin = KEY_BEGIN_INDEX,
                   .index = 1,
