@@ -1,4 +1,6 @@
 #define XXH_INLINE_ALL
+#include "server/pubsub/pubsub.h"
+
 #include <xxhash.h>
 
 #include "server/base/glob.h"

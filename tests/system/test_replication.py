@@ -44,12 +44,13 @@ def wait_same(primary, replica, timeout=15):
     wait_for(lambda: primary.call('WAIT', 1, 1000) >= 0 and
              int(replica.info('replication')['master_repl_offset']) >=
              int(primary.info('replication')['master_repl_offset']), 'offsets are equal', timeout)
+    # Keys expire meanwhile, on either side of a look at both.
     wait_for(lambda: digest(primary) == digest(replica), 'digests are equal', timeout)
-    assert primary.call('DBSIZE') == replica.call('DBSIZE')
+    wait_for(lambda: primary.call('DBSIZE') == replica.call('DBSIZE'), 'as many keys', timeout)
 
 
 def fill(node):
-    """Data of every shape that strings and hashes have, in two databases."""
+    """Data of every type in every shape, in two databases."""
     chance = random.Random(5)
     with node.connect() as connection:
         def call(*words):
@@ -68,6 +69,20 @@ def fill(node):
         call('HSET', 'hash:long', 'field', 'x' * 5000, 'f' * 300, 'y')
         call('HSET', 'hash:big', *[word for i in range(3000) for word in ('field-%d' % i, 'value-%d' % i)])
         call('PEXPIRE', 'hash:big', 7200000)
+        call('RPUSH', 'list:small', 'a', 1, 'b' * 100)
+        call('RPUSH', 'list:big', *['element %d' % i for i in range(3000)])
+        call('SADD', 'set:numbers', *range(100))
+        call('SADD', 'set:small', 'a', 'b', 3)
+        call('SADD', 'set:big', *['member %d' % i for i in range(3000)])
+        call('ZADD', 'zset:small', 1, 'a', 2.5, 'b', '-inf', 'c')
+        call('ZADD', 'zset:big', *[word for i in range(3000) for word in (i / 7, 'member %d' % i)])
+        call('GEOADD', 'places', 13.361389, 38.115556, 'Palermo', 15.087269, 37.502669, 'Catania')
+        call('PFADD', 'hll:small', 'a', 'b', 'c')
+        call('PFADD', 'hll:big', *range(5000))
+        for i in range(300):
+            call('XADD', 'stream', '%d-1' % (i + 1), 'n', i, *(['other', 'x'] if i % 7 == 0 else []))
+        call('XGROUP', 'CREATE', 'stream', 'readers', '0')
+        call('XREADGROUP', 'GROUP', 'readers', 'one', 'COUNT', 50, 'STREAMS', 'stream', '>')
         call('SELECT', 9)
         call('MSET', *[word for i in range(100) for word in ('nine:%d' % i, str(i))])
 
@@ -88,7 +103,23 @@ def change(node, seed):
                 ('HDEL', 'hash:big', 'field-%d' % chance.randrange(4000)), ('HSET', key + 'h', 'f', 'v' * (i % 200)),
                 ('RENAME', 'count', 'count2'), ('COPY', 'hash:small', 'copy:%d' % (i % 5), 'REPLACE'),
                 ('MSET', key, 1, key + 'b', 2), ('MSETNX', key, 1, key + 'c', 2), ('MOVE', key, 9),
-                ('SETRANGE', key + 'bits', i % 100, 'b'), ('SET', key, 'short', 'PX', 1),
+                ('SETBIT', key + 'bits', i % 100, i % 2), ('SET', key, 'short', 'PX', 1),
+                ('BITFIELD', key + 'bits', 'INCRBY', 'u8', i % 50, 200, 'OVERFLOW', 'FAIL', 'SET', 'i5', '#3', -20),
+                ('LPUSH', 'list:big', i), ('RPOP', 'list:big', 3), ('LMOVE', 'list:big', 'list:small', 'LEFT', 'RIGHT'),
+                ('LINSERT', 'list:big', 'BEFORE', 'element 2000', i), ('LREM', 'list:big', 1, 'element %d' % (i * 2)),
+                ('LSET', 'list:big', -5, i), ('LTRIM', 'list:small', 0, 40), ('LMPOP', 2, 'none', 'list:big', 'RIGHT', 'COUNT', 2),
+                ('SADD', 'set:small', i % 150), ('SPOP', 'set:big'), ('SPOP', 'set:big', 5), ('SMOVE', 'set:numbers', 'set:small', i % 100),
+                ('SREM', 'set:big', 'member %d' % i), ('SUNIONSTORE', 'set:all', 'set:small', 'set:numbers'),
+                ('ZADD', 'zset:big', 'GT', 'CH', i / 3, 'member %d' % chance.randrange(4000)), ('ZINCRBY', 'zset:small', 0.1, 'b'),
+                ('ZPOPMIN', 'zset:big', 2), ('ZREMRANGEBYSCORE', 'zset:big', 20, 20.5), ('ZMPOP', 1, 'zset:big', 'MAX'),
+                ('ZUNIONSTORE', 'zset:all', 2, 'zset:small', 'set:small', 'WEIGHTS', 2, 3), ('ZRANGESTORE', 'zset:part', 'zset:big', 5, 90),
+                ('GEOSEARCHSTORE', 'near', 'places', 'FROMLONLAT', 15, 37, 'BYRADIUS', 150, 'km', 'STOREDIST'),
+                ('PFADD', 'hll:small', i), ('PFCOUNT', 'hll:small'), ('PFMERGE', 'hll:all', 'hll:small', 'hll:big'),
+                ('XADD', 'stream', '*', 'n', i), ('XADD', 'stream', 'MAXLEN', '~', 250, '*', 'n', i), ('XTRIM', 'stream', 'MAXLEN', 280),
+                ('XREADGROUP', 'GROUP', 'readers', 'one', 'COUNT', 3, 'STREAMS', 'stream', '>'),
+                ('XREADGROUP', 'GROUP', 'readers', 'two', 'COUNT', 2, 'NOACK', 'STREAMS', 'stream', '>'),
+                ('XAUTOCLAIM', 'stream', 'readers', 'two', 0, '-', 'COUNT', 4), ('XACK', 'stream', 'readers', '%d-1' % (i % 300)),
+                ('XDEL', 'stream', '%d-1' % (i % 300)), ('SORT', 'set:small', 'ALPHA', 'STORE', 'sorted'),
             ])
             try:
                 connection.call(*words)
