@@ -114,9 +114,11 @@ enum {
     OPTION_PX = 1 << 6,
     OPTION_EXAT = 1 << 7,
     OPTION_PXAT = 1 << 8,
+    OPTION_IFEQ = 1 << 9,
     OPTIONS_TIME = OPTION_EX | OPTION_PX | OPTION_EXAT | OPTION_PXAT,
     OPTIONS_EXPIRY = OPTIONS_TIME | OPTION_KEEPTTL | OPTION_PERSIST,
-    OPTIONS_OF_SET = OPTION_NX | OPTION_XX | OPTION_GET | OPTION_KEEPTTL | OPTIONS_TIME,
+    OPTIONS_CONDITION = OPTION_NX | OPTION_XX | OPTION_IFEQ,
+    OPTIONS_OF_SET = OPTIONS_CONDITION | OPTION_GET | OPTION_KEEPTTL | OPTIONS_TIME,
     OPTIONS_OF_GETEX = OPTION_PERSIST | OPTIONS_TIME,
 };
 
@@ -125,8 +127,9 @@ static const struct option_word {
     unsigned option;
     unsigned excludes; /* Options that must not have come before; the same one again may. */
 } option_words[] = {
-    {"nx", OPTION_NX, OPTION_XX},
-    {"xx", OPTION_XX, OPTION_NX},
+    {"nx", OPTION_NX, OPTIONS_CONDITION & ~OPTION_NX},
+    {"xx", OPTION_XX, OPTIONS_CONDITION & ~OPTION_XX},
+    {"ifeq", OPTION_IFEQ, OPTIONS_CONDITION & ~OPTION_IFEQ},
     {"get", OPTION_GET, 0},
     {"keepttl", OPTION_KEEPTTL, OPTIONS_EXPIRY & ~OPTION_KEEPTTL},
     {"persist", OPTION_PERSIST, OPTIONS_EXPIRY & ~OPTION_PERSIST},
@@ -139,6 +142,7 @@ static const struct option_word {
 struct set_options {
     unsigned options;
     uint32_t time_argument;
+    uint32_t value_argument; /* Of IFEQ: what the value has to be. */
 };
 
 static const struct option_word *find_option(const struct command_context *context,
@@ -155,13 +159,15 @@ static bool parse_options(struct command_context *context, uint32_t argument, un
     for (; argument < context->argc; argument++) {
         const struct option_word *word = find_option(context, argument);
         bool is_time = word != NULL && (word->option & OPTIONS_TIME) != 0;
+        bool is_value = word != NULL && word->option == OPTION_IFEQ;
         if (word == NULL || (word->option & allowed) == 0 || (out->options & word->excludes) != 0 ||
-            (is_time && argument + 1 == context->argc)) {
+            ((is_time || is_value) && argument + 1 == context->argc)) {
             reply_syntax_error(context->reply);
             return false;
         }
         out->options |= word->option;
         if (is_time) out->time_argument = ++argument;
+        if (is_value) out->value_argument = ++argument;
     }
     return true;
 }
@@ -194,6 +200,26 @@ static void propagate_without_get(struct command_context *context) {
     mem_free(argv);
 }
 
+/* Whether the string is equal to an argument. */
+static bool has_value(const struct record *record, struct bytes expected) {
+    char scratch[NUMBER_TEXT_MAX];
+    return bytes_equal(string_view(record, scratch), expected);
+}
+
+/* Whether SET's condition lets it go on; false after WRONGTYPE was answered, too (*out_failed). */
+static bool meets_condition(struct command_context *context, const struct set_options *set,
+                            const struct record *record, bool *out_failed) {
+    *out_failed = false;
+    if ((set->options & (record != NULL ? OPTION_NX : OPTION_XX)) != 0) return false;
+    if ((set->options & OPTION_IFEQ) == 0) return true;
+    if (record == NULL) return false;
+    if (record_type(record) == RECORD_STRING)
+        return has_value(record, context->argv[set->value_argument]);
+    *out_failed = true;
+    reply_wrong_type(context->reply);
+    return false;
+}
+
 static void set_with_options(struct command_context *context) {
     struct set_options set;
     if (!parse_options(context, 3, OPTIONS_OF_SET, &set)) return;
@@ -208,8 +234,8 @@ static void set_with_options(struct command_context *context) {
 
     struct table_entry entry;
     bool exists = context_find_for_write(context, &key, &entry);
-    if (set.options & (exists ? OPTION_NX : OPTION_XX)) {
-        if ((set.options & OPTION_GET) == 0) reply_null(context->reply);
+    if (!meets_condition(context, &set, exists ? entry.record : NULL, &failed)) {
+        if (!failed && (set.options & OPTION_GET) == 0) reply_null(context->reply);
         return;
     }
     if ((set.options & OPTION_KEEPTTL) && exists) deadline_ms = record_deadline_ms(entry.record);
@@ -218,6 +244,10 @@ static void set_with_options(struct command_context *context) {
     if (set.options & OPTIONS_TIME) {
         context_event(context, &key, EVENT_GENERIC, "expire");
         propagate_set(context, context->argv[1], context->argv[2], "PXAT", deadline_ms);
+    } else if (set.options & OPTION_IFEQ) {
+        // The condition was met; who replays it may not know the word.
+        propagate_set(context, context->argv[1], context->argv[2],
+                      (set.options & OPTION_KEEPTTL) != 0 ? "KEEPTTL" : NULL, 0);
     } else if (set.options & OPTION_GET) {
         propagate_without_get(context);
     }
@@ -291,6 +321,19 @@ void string_getdel(struct command_context *context) {
     context_delete(context, &key, &entry);
     context_changed(context, &key, EVENT_GENERIC, "del");
     propagate_key(context, "DEL", key.name, 0);
+}
+
+void string_delifeq(struct command_context *context) {
+    struct key key = context_key(context, 1);
+    struct table_entry entry;
+    if (!context_find_typed_for_write(context, &key, RECORD_STRING, &entry)) return;
+    bool is_equal = entry.record != NULL && has_value(entry.record, context->argv[2]);
+    if (is_equal) {
+        context_delete(context, &key, &entry);
+        context_changed(context, &key, EVENT_GENERIC, "del");
+        propagate_key(context, "DEL", key.name, 0);
+    }
+    reply_integer(context->reply, is_equal);
 }
 
 void string_getex(struct command_context *context) {

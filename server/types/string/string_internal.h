@@ -16,6 +16,7 @@ struct record *string_record_set_blob(struct record *record, struct blob *blob);
 void string_append(struct command_context *context);
 void string_decr(struct command_context *context);
 void string_decrby(struct command_context *context);
+void string_delifeq(struct command_context *context);
 void string_get(struct command_context *context);
 void string_getdel(struct command_context *context);
 void string_getex(struct command_context *context);

@@ -99,6 +99,13 @@ static const struct argument psetex_arguments[] = {
 static const struct argument set_condition_arguments[] = {
     {.name = "nx", .kind = ARGUMENT_PURE_TOKEN, .token = "NX"},
     {.name = "xx", .kind = ARGUMENT_PURE_TOKEN, .token = "XX"},
+    {.name = "comparison-value", .kind = ARGUMENT_STRING, .token = "IFEQ", .since = "8.1.0"},
+    {.name = NULL},
+};
+
+static const struct argument delifeq_arguments[] = {
+    {.name = "key", .kind = ARGUMENT_KEY},
+    {.name = "value", .kind = ARGUMENT_STRING},
     {.name = NULL},
 };
 
@@ -198,6 +205,20 @@ const struct command string_commands[] = {
         .summary = "Subtract a number from an integer string",
         .complexity = "O(1)",
         .arguments = decrby_arguments,
+    },
+    {
+        .name = "delifeq",
+        .arity = 3,
+        .group = GROUP_STRING,
+        .class = COMMAND_CLASS_KEYS,
+        .flags = COMMAND_WRITE | COMMAND_FAST,
+        .categories = CATEGORY_STRING,
+        .keys = KEYS_AT(1, KEY_RW | KEY_DELETE),
+        .handler = string_delifeq,
+        .since = "9.0.0",
+        .summary = "Remove a key whose value is equal to an argument",
+        .complexity = "O(1)",
+        .arguments = delifeq_arguments,
     },
     {
         .name = "get",
