@@ -86,6 +86,9 @@ struct dispatcher {
     bool tracks_latency;        /* Changed while everything is parked. */
     pthread_mutex_t holds_lock; /* A leaf. */
     struct key_hold *holds;
+    pthread_mutex_t monitors_lock; /* A leaf. */
+    struct buffer monitors;        /* Ids of the sessions that watch (monitor.c). */
+    _Atomic uint32_t monitor_count;
     _Atomic uint64_t waiter_count;
     _Atomic uint64_t serving_rounds;
     pthread_mutex_t workers_lock;
@@ -102,6 +105,9 @@ void dispatch_commit(struct dispatch_worker *worker, struct session *session);
 /* Locks slots that are ascending and different, at most LOCK_MAX; unlocks all that are locked. */
 void dispatch_lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count);
 void dispatch_unlock_slots(struct dispatch_worker *worker);
+
+/* Shows a command that has run to the sessions that watch. */
+void monitor_feed(struct dispatch_worker *worker, const struct command_context *context);
 
 /* What EXEC needs of dispatch: runs one queued command with the locks that are held. */
 void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,

@@ -29,6 +29,7 @@ struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     dispatcher->tracks_latency = true;
     pthread_mutex_init(&dispatcher->workers_lock, NULL);
     pthread_mutex_init(&dispatcher->holds_lock, NULL);
+    pthread_mutex_init(&dispatcher->monitors_lock, NULL);
     return dispatcher;
 }
 
@@ -36,6 +37,8 @@ void dispatcher_destroy(struct dispatcher *dispatcher) {
     if (dispatcher == NULL) return;
     pthread_mutex_destroy(&dispatcher->workers_lock);
     pthread_mutex_destroy(&dispatcher->holds_lock);
+    pthread_mutex_destroy(&dispatcher->monitors_lock);
+    buffer_deinit(&dispatcher->monitors);
     mem_free(dispatcher->password);
     mem_free(dispatcher);
 }
@@ -449,6 +452,9 @@ static void call(struct dispatch_worker *worker, struct command_context *context
     struct session *session = context->session;
     uint32_t errors_before = session->reply.error_count;
     context->command->handler(context);
+    if (UNLIKELY(atomic_load_explicit(&worker->dispatcher->monitor_count, memory_order_relaxed) >
+                 0))
+        monitor_feed(worker, context);
     add_own_effect(context);
     worker->stats.changes += context->changes;
     struct command_stats *stats = &worker->command_stats[entry->id];

@@ -10,6 +10,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/command/blocking.h"
+#include "server/command/monitor.h"
 #include "server/command/transaction.h"
 #include "server/net/network_internal.h"
 #include "server/net/socket_internal.h"
@@ -94,6 +95,7 @@ void client_kill(struct client *client) {
     if (client->session.block != SESSION_NOT_BLOCKED) atomic_fetch_sub(&worker->blocked_count, 1);
     if (client->feed != NULL) client->feed->closed(client->feed_state);
     pubsub_forget(worker->network->pubsub, &client->session);
+    monitor_forget(worker->network->dispatcher, &client->session);
     client->feed = NULL;
     *client->link = client->next;
     if (client->next != NULL) client->next->link = client->link;

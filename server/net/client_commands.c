@@ -79,6 +79,7 @@ static void append_flags(const struct session *session, struct buffer *out) {
     size_t before = out->len;
     if (session->kind == SESSION_REPLICA) buffer_append_u8(out, 'S');
     if (session->kind == SESSION_PRIMARY) buffer_append_u8(out, 'M');
+    if (session->is_monitor) buffer_append_u8(out, 'O');
     if (session_is_subscriber(session)) buffer_append_u8(out, 'P');
     if (session->transaction != NULL) buffer_append_u8(out, 'x');
     if (session->block != SESSION_NOT_BLOCKED) buffer_append_u8(out, 'b');

@@ -4,6 +4,7 @@
 #include "server/base/mem.h"
 #include "server/base/number.h"
 #include "server/command/dispatch.h"
+#include "server/command/monitor.h"
 #include "server/command/transaction.h"
 #include "server/net/connection_internal.h"
 #include "server/pubsub/pubsub.h"
@@ -47,11 +48,23 @@ void connection_quit(struct command_context *context) {
     reply_ok(context->reply);
 }
 
+void connection_monitor(struct command_context *context) {
+    if (context->in_transaction) {
+        reply_error(context->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
+    // A replica's link carries the stream alone.
+    if (context->session->kind != SESSION_NORMAL) return;
+    monitor_add(context->modules->dispatcher, context->session);
+    reply_ok(context->reply);
+}
+
 void connection_reset(struct command_context *context) {
     struct session *session = context->session;
     transaction_discard(session);
     transaction_unwatch(context->databases, session, false);
     pubsub_forget(context->modules->pubsub, session);
+    monitor_forget(context->modules->dispatcher, session);
     mem_free(session->name);
     session->name = NULL;
     session->db = 0;

@@ -11,6 +11,7 @@ void connection_ping(struct command_context *context);
 void connection_echo(struct command_context *context);
 void connection_select(struct command_context *context);
 void connection_quit(struct command_context *context);
+void connection_monitor(struct command_context *context);
 void connection_reset(struct command_context *context);
 void connection_hello(struct command_context *context);
 void connection_auth(struct command_context *context);

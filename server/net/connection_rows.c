@@ -464,6 +464,16 @@ const struct command connection_commands[] = {
         .complexity = "O(1)",
     },
     {
+        .name = "monitor",
+        .arity = 1,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_ADMIN | COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_STALE,
+        .handler = connection_monitor,
+        .since = "1.0.0",
+        .summary = "Show every command that runs to this connection.",
+    },
+    {
         .name = "reset",
         .arity = 1,
         .group = GROUP_CONNECTION,

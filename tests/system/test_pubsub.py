@@ -111,6 +111,24 @@ def test_shard_channels_end_when_their_slot_leaves(lab, workers):
         assert connection.read() == [b'sunsubscribe', b'shard', 0]
 
 
+def test_who_watches_is_shown_every_command(lab, workers):
+    node = lab.node(workers=workers)
+    watchers = [listen(node, 'MONITOR') for _ in range(5)]
+    with node.connect() as connection:
+        connection.call('SET', 'k', 'a "b"\n\x00')
+        connection.call('MULTI')
+        connection.call('INCR', 'n')
+        connection.call('EXEC')
+    for watcher in watchers:
+        lines = [watcher.read().decode().split('] ', 1)[1] for _ in range(3)]
+        assert lines == ['"SET" "k" "a \\"b\\"\\n\\x00"', '"MULTI"', '"INCR" "n"']
+    watchers[0].close()
+    node.call('SET', 'k', 'after')
+    assert b'"after"' in [watchers[1].read() for _ in range(2)][-1]
+    for watcher in watchers[1:]:
+        watcher.close()
+
+
 def test_keys_that_expire_are_told(lab, workers):
     node = lab.node({'notify-keyspace-events': 'KEA'}, workers=workers)
     with listen(node, 'PSUBSCRIBE', '__key*__:*') as connection:
