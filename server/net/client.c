@@ -410,6 +410,7 @@ static void read_into_own(struct client *client) {
     }
     client->in.len += (size_t)got;
     client->input_bytes += (uint64_t)got;
+    loop_note_read(client->worker->loop, &client->window);
     client->worker->stats.reads++;
     client->worker->stats.input_bytes += (uint64_t)got;
     if (client->in.len > client->worker->stats.largest_input)
@@ -439,6 +440,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
         return;
     }
     client->input_bytes += (uint64_t)got;
+    loop_note_read(worker->loop, &client->window);
     worker->stats.reads++;
     worker->stats.input_bytes += (uint64_t)got;
     // What others posted before these bytes were sent must be seen by the commands in them.

@@ -54,7 +54,8 @@ void link_send(struct link *link, struct bytes bytes);
 /* Stops and starts reading (back-pressure). */
 void link_pause_reading(struct link *link, bool is_paused);
 
-/* Hands out what `received` left, as if more had arrived. Not from inside a callback of the link. */
+/* Hands out what `received` left, as if more had arrived. Not from inside a callback of the link.
+ */
 void link_redeliver(struct link *link);
 
 size_t link_queued_bytes(const struct link *link);

@@ -32,6 +32,12 @@ void loop_join(struct loop *loop);
 struct ev_loop *loop_ev(struct loop *loop);
 struct turn *loop_turn(struct loop *loop);
 
+/* Before the loop runs: let it nap for some 20 us between two turns where that saves more than it
+ * costs, as the reads tell that are noted: many clients, none of which waits noticeably longer. */
+void loop_pace(struct loop *loop);
+/* A client was read from. `inout_window` is a word of the client's own, 0 at first. About 1 ns. */
+void loop_note_read(struct loop *loop, uint32_t *inout_window);
+
 /* True on the thread that runs the loop. */
 bool loop_is_current(const struct loop *loop);
 

@@ -38,6 +38,7 @@ static void worker_init(struct network *network, struct worker *worker, uint32_t
     worker->dispatch = dispatch_worker_create(network->dispatcher, &worker->turn);
     worker->read_buffer = mem_alloc(READ_BUFFER);
     loop_before_sleep(worker->loop, before_sleep, worker);
+    loop_pace(worker->loop);
     worker->cron = loop_timer_create(worker->loop, worker_cron, worker);
     loop_timer_start(worker->cron, CRON_MS, CRON_MS);
 }

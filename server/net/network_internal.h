@@ -30,6 +30,7 @@ struct client {
     size_t in_need;   /* Bytes without which parsing again makes no sense. */
     struct buffer out;
     size_t out_sent;
+    uint32_t window;        /* When it was read from, see loop_note_read. */
     bool is_pending;        /* In the worker's list of clients with output. */
     bool is_put_aside;      /* By a pause. */
     bool is_dying;          /* To be freed at the end of the turn. */
