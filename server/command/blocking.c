@@ -555,7 +555,3 @@ void blocking_refuse(struct dispatch_worker *worker,
         }
     }
 }
-
-uint64_t blocking_count(const struct dispatcher *dispatcher) {
-    return atomic_load(&dispatcher->waiter_count);
-}

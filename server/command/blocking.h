@@ -69,6 +69,3 @@ void blocking_refuse(struct dispatch_worker *worker,
                      bool (*refuse)(void *arg, struct command_context *context, uint32_t flags,
                                     const struct key *keys, uint32_t key_count),
                      void *arg);
-
-/* Clients that wait for keys, and how many keys are waited for. Any thread; a moment old. */
-uint64_t blocking_count(const struct dispatcher *dispatcher);

@@ -1,5 +1,6 @@
 /* Elements taken from an end, moved to another list, waited for. */
 #include "server/types/list/list_internal.h"
+#include "server/types/multi_pop.h"
 
 static bool parse_end(struct command_context *context, uint32_t argument, bool *out_head) {
     *out_head = context_argument_is(context, argument, "LEFT");
@@ -74,57 +75,6 @@ void list_rpop(struct command_context *context) {
 
 /* -- LMPOP -- */
 
-struct multi_pop {
-    uint32_t first_key;
-    uint32_t key_count;
-    bool at_head;
-    int64_t count;
-};
-
-/* [timeout] numkeys key ... LEFT|RIGHT [COUNT n]: `argument` is numkeys. */
-static bool parse_multi_pop(struct command_context *context, uint32_t argument,
-                            struct multi_pop *out) {
-    int64_t key_count = 0;
-    if (!context_integer_in(context, argument, 1, INT64_MAX, &key_count,
-                            "ERR numkeys should be greater than 0"))
-        return false;
-    if (key_count > (int64_t)context->argc - argument - 2) {
-        reply_syntax_error(context->reply);
-        return false;
-    }
-    *out = (struct multi_pop){argument + 1, (uint32_t)key_count, false, -1};
-    uint32_t at = out->first_key + out->key_count;
-    if (!parse_end(context, at++, &out->at_head)) return false;
-    for (; at < context->argc; at += 2) {
-        if (out->count != -1 || !context_argument_is(context, at, "COUNT") ||
-            at + 1 >= context->argc) {
-            reply_syntax_error(context->reply);
-            return false;
-        }
-        if (!context_integer_in(context, at + 1, 1, INT64_MAX, &out->count,
-                                "ERR count should be greater than 0"))
-            return false;
-    }
-    if (out->count == -1) out->count = 1;
-    return true;
-}
-
-/* The first of the keys that holds a list. False: none does, or one holds another type, which was
- * answered (*out_failed). */
-static bool find_first_list(struct command_context *context, uint32_t first_key, uint32_t key_count,
-                            struct key *out_key, struct table_entry *out_entry, bool *out_failed) {
-    *out_failed = false;
-    for (uint32_t i = 0; i < key_count; i++) {
-        *out_key = context_key(context, first_key + i);
-        if (!context_find_typed_for_write(context, out_key, RECORD_LIST, out_entry)) {
-            *out_failed = true;
-            return false;
-        }
-        if (out_entry->record != NULL) return true;
-    }
-    return false;
-}
-
 /* Answers key and elements. The effect is a plain LPOP or RPOP with the number that were taken. */
 static void pop_several(struct command_context *context, const struct key *key,
                         struct table_entry *entry, bool at_head, int64_t count) {
@@ -146,9 +96,10 @@ void list_lmpop(struct command_context *context) {
     struct key key;
     struct table_entry entry;
     bool failed;
-    if (!parse_multi_pop(context, 1, &options)) return;
-    if (find_first_list(context, options.first_key, options.key_count, &key, &entry, &failed)) {
-        pop_several(context, &key, &entry, options.at_head, options.count);
+    if (!multi_pop_parse(context, 1, "LEFT", "RIGHT", &options)) return;
+    if (multi_pop_find(context, options.first_key, options.key_count, RECORD_LIST, &key, &entry,
+                       &failed)) {
+        pop_several(context, &key, &entry, !options.is_far_end, options.count);
     } else if (!failed) {
         reply_null_array(context->reply);
     }
@@ -160,10 +111,12 @@ void list_blmpop(struct command_context *context) {
     struct table_entry entry;
     int64_t timeout_ms;
     bool failed;
-    if (!context_timeout_seconds(context, 1, &timeout_ms) || !parse_multi_pop(context, 2, &options))
+    if (!context_timeout_seconds(context, 1, &timeout_ms) ||
+        !multi_pop_parse(context, 2, "LEFT", "RIGHT", &options))
         return;
-    if (find_first_list(context, options.first_key, options.key_count, &key, &entry, &failed)) {
-        pop_several(context, &key, &entry, options.at_head, options.count);
+    if (multi_pop_find(context, options.first_key, options.key_count, RECORD_LIST, &key, &entry,
+                       &failed)) {
+        pop_several(context, &key, &entry, !options.is_far_end, options.count);
         return;
     }
     const struct block_request request = {.first_key = options.first_key,
@@ -182,7 +135,7 @@ static void blocking_pop(struct command_context *context, bool at_head) {
     bool failed;
     uint32_t key_count = context->argc - 2;
     if (!context_timeout_seconds(context, context->argc - 1, &timeout_ms)) return;
-    if (find_first_list(context, 1, key_count, &key, &entry, &failed)) {
+    if (multi_pop_find(context, 1, key_count, RECORD_LIST, &key, &entry, &failed)) {
         const struct bytes effect[] = {at_head ? BYTES_LITERAL("LPOP") : BYTES_LITERAL("RPOP"),
                                        key.name};
         reply_array(context->reply, 2);

@@ -1,5 +1,6 @@
 /* Members taken from an end, waited for, or picked by chance. */
 #include "server/base/mem.h"
+#include "server/types/multi_pop.h"
 #include "server/types/table_picks.h"
 #include "server/types/zset/zset_internal.h"
 
@@ -77,61 +78,6 @@ void zset_zpopmax(struct command_context *context) {
 
 /* -- ZMPOP, BZMPOP, BZPOPMIN, BZPOPMAX -- */
 
-/* The first of the keys that holds a sorted set. False: none does, or one holds another type, which
- * was answered (*out_failed). */
-static bool find_first_zset(struct command_context *context, uint32_t first_key, uint32_t key_count,
-                            struct key *out_key, struct table_entry *out_entry, bool *out_failed) {
-    *out_failed = false;
-    for (uint32_t i = 0; i < key_count; i++) {
-        *out_key = context_key(context, first_key + i);
-        if (!context_find_typed_for_write(context, out_key, RECORD_ZSET, out_entry)) {
-            *out_failed = true;
-            return false;
-        }
-        if (out_entry->record != NULL) return true;
-    }
-    return false;
-}
-
-struct multi_pop {
-    uint32_t first_key;
-    uint32_t key_count;
-    bool is_max;
-    int64_t count;
-};
-
-/* numkeys key ... MIN|MAX [COUNT n]: `argument` is numkeys. */
-static bool parse_multi_pop(struct command_context *context, uint32_t argument,
-                            struct multi_pop *out) {
-    int64_t key_count = 0;
-    if (!context_integer_in(context, argument, 1, INT64_MAX, &key_count,
-                            "ERR numkeys should be greater than 0"))
-        return false;
-    if (key_count > (int64_t)context->argc - argument - 2) {
-        reply_syntax_error(context->reply);
-        return false;
-    }
-    *out = (struct multi_pop){argument + 1, (uint32_t)key_count, false, -1};
-    uint32_t at = out->first_key + out->key_count;
-    out->is_max = context_argument_is(context, at, "MAX");
-    if (!out->is_max && !context_argument_is(context, at, "MIN")) {
-        reply_syntax_error(context->reply);
-        return false;
-    }
-    for (at++; at < context->argc; at += 2) {
-        if (out->count != -1 || !context_argument_is(context, at, "COUNT") ||
-            at + 1 >= context->argc) {
-            reply_syntax_error(context->reply);
-            return false;
-        }
-        if (!context_integer_in(context, at + 1, 1, INT64_MAX, &out->count,
-                                "ERR count should be greater than 0"))
-            return false;
-    }
-    if (out->count == -1) out->count = 1;
-    return true;
-}
-
 /* Answers key and members. The effect is a plain pop of the number that were taken. */
 static void pop_several(struct command_context *context, const struct key *key,
                         struct table_entry *entry, bool is_max, int64_t count) {
@@ -152,9 +98,10 @@ void zset_zmpop(struct command_context *context) {
     struct key key;
     struct table_entry entry;
     bool failed;
-    if (!parse_multi_pop(context, 1, &options)) return;
-    if (find_first_zset(context, options.first_key, options.key_count, &key, &entry, &failed)) {
-        pop_several(context, &key, &entry, options.is_max, options.count);
+    if (!multi_pop_parse(context, 1, "MIN", "MAX", &options)) return;
+    if (multi_pop_find(context, options.first_key, options.key_count, RECORD_ZSET, &key, &entry,
+                       &failed)) {
+        pop_several(context, &key, &entry, options.is_far_end, options.count);
     } else if (!failed) {
         reply_null_array(context->reply);
     }
@@ -166,10 +113,12 @@ void zset_bzmpop(struct command_context *context) {
     struct table_entry entry;
     int64_t timeout_ms;
     bool failed;
-    if (!context_timeout_seconds(context, 1, &timeout_ms) || !parse_multi_pop(context, 2, &options))
+    if (!context_timeout_seconds(context, 1, &timeout_ms) ||
+        !multi_pop_parse(context, 2, "MIN", "MAX", &options))
         return;
-    if (find_first_zset(context, options.first_key, options.key_count, &key, &entry, &failed)) {
-        pop_several(context, &key, &entry, options.is_max, options.count);
+    if (multi_pop_find(context, options.first_key, options.key_count, RECORD_ZSET, &key, &entry,
+                       &failed)) {
+        pop_several(context, &key, &entry, options.is_far_end, options.count);
         return;
     }
     const struct block_request request = {.first_key = options.first_key,
@@ -186,7 +135,7 @@ static void blocking_pop(struct command_context *context, bool is_max) {
     bool failed;
     uint32_t key_count = context->argc - 2;
     if (!context_timeout_seconds(context, context->argc - 1, &timeout_ms)) return;
-    if (find_first_zset(context, 1, key_count, &key, &entry, &failed)) {
+    if (multi_pop_find(context, 1, key_count, RECORD_ZSET, &key, &entry, &failed)) {
         const struct bytes effect[] = {is_max ? BYTES_LITERAL("ZPOPMAX") : BYTES_LITERAL("ZPOPMIN"),
                                        key.name};
         reply_array(context->reply, 3);
