@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/command/context.h"
+#include "server/types/element.h"
 #include "server/types/geo/geo.h"
 #include "server/types/geo/geohash.h"
 

@@ -74,7 +74,7 @@ static void search_cell(const struct record *record, struct geo_cell cell,
         if (element.score >= (double)end) return;
         if (!geo_contains(&search->area, geohash_point((uint64_t)element.score), &distance))
             continue;
-        add_found(found, zset_text(&element.member, scratch), element.score, distance);
+        add_found(found, element_text(&element.member, scratch), element.score, distance);
         if (search->is_any && found->count >= search->count) return;
     }
 }

@@ -3,14 +3,6 @@
 
 #include "server/types/hash/hash_internal.h"
 
-void hash_reply(struct reply *reply, struct listpack_value value) {
-    if (value.text.data == NULL) {
-        reply_bulk_integer(reply, value.number);
-    } else {
-        reply_bulk(reply, value.text);
-    }
-}
-
 /* -- reading ----------------------------------------------------------------------------------- */
 
 /* The hash at argument 1 for reading; NULL when absent. False after WRONGTYPE was answered. */
@@ -24,7 +16,7 @@ static bool find_hash(struct command_context *context, const struct record **out
 static void reply_field(struct reply *reply, const struct record *record, struct bytes field) {
     struct listpack_value value;
     if (record != NULL && hash_get(record, field, &value)) {
-        hash_reply(reply, value);
+        element_reply(reply, &value);
     } else {
         reply_null(reply);
     }
@@ -56,7 +48,7 @@ void hash_hstrlen(struct command_context *context) {
     char scratch[NUMBER_TEXT_MAX];
     if (!find_hash(context, &record)) return;
     bool exists = record != NULL && hash_get(record, context->argv[2], &value);
-    reply_integer(context->reply, exists ? (int64_t)hash_text(value, scratch).len : 0);
+    reply_integer(context->reply, exists ? (int64_t)element_text(&value, scratch).len : 0);
 }
 
 void hash_hlen(struct command_context *context) {
@@ -66,16 +58,16 @@ void hash_hlen(struct command_context *context) {
 }
 
 static void reply_pair_field(void *arg, const struct hash_pair *pair) {
-    hash_reply(arg, pair->field);
+    element_reply(arg, &pair->field);
 }
 
 static void reply_pair_value(void *arg, const struct hash_pair *pair) {
-    hash_reply(arg, pair->value);
+    element_reply(arg, &pair->value);
 }
 
 static void reply_pair(void *arg, const struct hash_pair *pair) {
-    hash_reply(arg, pair->field);
-    hash_reply(arg, pair->value);
+    element_reply(arg, &pair->field);
+    element_reply(arg, &pair->value);
 }
 
 void hash_hgetall(struct command_context *context) {
@@ -228,7 +220,7 @@ void hash_hincrbyfloat(struct command_context *context) {
     struct listpack_value old = {.number = 0};
     long double old_value = 0;
     if (write.record != NULL) (void)hash_get(write.record, field, &old);
-    if (!number_parse_long_double(hash_text(old, scratch), &old_value)) {
+    if (!number_parse_long_double(element_text(&old, scratch), &old_value)) {
         reply_error(context->reply, "ERR hash value is not a float");
         return;
     }

@@ -3,6 +3,7 @@
 
 #include "server/command/context.h"
 #include "server/structs/table.h"
+#include "server/types/element.h"
 #include "server/types/hash/hash.h"
 
 enum hash_encoding { HASH_LISTPACK = 0, HASH_TABLE = 1 };
@@ -61,11 +62,6 @@ struct hash_pair hash_next_pair(const uint8_t *block, size_t *inout_place);
 void hash_walk(const struct record *record, uint64_t from, uint64_t to,
                void (*visit)(void *arg, const struct hash_pair *pair), void *arg);
 
-/* A value as bytes: a view, or of `scratch` (NUMBER_TEXT_MAX bytes) for a number. */
-struct bytes hash_text(struct listpack_value value, char *scratch);
-
-/* hash_commands.c */
-void hash_reply(struct reply *reply, struct listpack_value value);
 void hash_hdel(struct command_context *context);
 void hash_hexists(struct command_context *context);
 void hash_hget(struct command_context *context);

@@ -15,9 +15,9 @@ struct scan {
 static void scan_pair(void *arg, const struct hash_pair *pair) {
     struct scan *scan = arg;
     char scratch[NUMBER_TEXT_MAX];
-    if (!scan_matches(scan->options, hash_text(pair->field, scratch))) return;
-    hash_reply(scan->reply, pair->field);
-    hash_reply(scan->reply, pair->value);
+    if (!scan_matches(scan->options, element_text(&pair->field, scratch))) return;
+    element_reply(scan->reply, &pair->field);
+    element_reply(scan->reply, &pair->value);
     scan->elements += 2;
 }
 
@@ -64,8 +64,8 @@ struct picks {
 static void reply_pick(const struct picks *picks, const struct hash_pair *pair) {
     struct reply *reply = picks->context->reply;
     if (picks->with_values && reply_is_resp3(reply)) reply_array(reply, 2);
-    hash_reply(reply, pair->field);
-    if (picks->with_values) hash_reply(reply, pair->value);
+    element_reply(reply, &pair->field);
+    if (picks->with_values) element_reply(reply, &pair->value);
 }
 
 static void reply_picked_record(const struct picks *picks, const struct record *field) {

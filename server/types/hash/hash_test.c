@@ -62,7 +62,7 @@ static void assert_same(const struct record *record, const struct model *model, 
         bool is_there = hash_get(record, field_name(i, name), &value);
         cr_assert_eq(is_there, model->fields[i].is_there, "field %zu", i);
         if (!is_there) continue;
-        cr_assert(bytes_equal(hash_text(value, scratch),
+        cr_assert(bytes_equal(element_text(&value, scratch),
                               bytes_of(model->fields[i].value, model->fields[i].len)));
     }
 }

@@ -148,8 +148,8 @@ static enum status load(uint8_t type, struct rdb_reader *reader, struct bytes ke
 static void digest_pair(void *arg, const struct hash_pair *pair) {
     char scratch[NUMBER_TEXT_MAX];
     struct digest element = {{0}};
-    digest_mix(&element, hash_text(pair->field, scratch));
-    digest_mix(&element, hash_text(pair->value, scratch));
+    digest_mix(&element, element_text(&pair->field, scratch));
+    digest_mix(&element, element_text(&pair->value, scratch));
     digest_xor_digest(arg, &element);
 }
 
@@ -182,8 +182,8 @@ static void rewrite_pair(void *arg, const struct hash_pair *pair) {
         rewriter->left_in_command = count;
     }
     char scratch[NUMBER_TEXT_MAX];
-    append_bulk(rewriter->out, hash_text(pair->field, scratch));
-    append_bulk(rewriter->out, hash_text(pair->value, scratch));
+    append_bulk(rewriter->out, element_text(&pair->field, scratch));
+    append_bulk(rewriter->out, element_text(&pair->value, scratch));
     rewriter->left--;
     rewriter->left_in_command--;
 }

@@ -25,11 +25,6 @@ struct hash_table *hash_table_of(const struct record *record) {
 
 /* -- pairs ------------------------------------------------------------------------------------- */
 
-struct bytes hash_text(struct listpack_value value, char *scratch) {
-    if (value.text.data != NULL) return value.text;
-    return bytes_of(scratch, number_format_i64(value.number, scratch));
-}
-
 static struct listpack_value value_of(const struct record *field) {
     if (record_encoding(field) == STRING_INT)
         return (struct listpack_value){.number = record_integer(field)};
@@ -111,8 +106,8 @@ void hash_convert(struct record *record, uint64_t seed) {
         struct hash_pair pair = hash_next_pair(block, &place);
         char field_scratch[NUMBER_TEXT_MAX];
         char value_scratch[NUMBER_TEXT_MAX];
-        struct bytes field = hash_text(pair.field, field_scratch);
-        struct bytes value = hash_text(pair.value, value_scratch);
+        struct bytes field = element_text(&pair.field, field_scratch);
+        struct bytes value = element_text(&pair.value, value_scratch);
         table_insert_take(&hash->table, string_record_create(field, value, false, 0),
                           field_order(&hash->seed, field), &hasher);
     }

@@ -4,14 +4,6 @@
 #include "server/base/mem.h"
 #include "server/types/list/list_internal.h"
 
-void list_reply(struct reply *reply, const struct listpack_value *element) {
-    if (element->text.data == NULL) {
-        reply_bulk_integer(reply, element->number);
-    } else {
-        reply_bulk(reply, element->text);
-    }
-}
-
 static bool find_list(struct command_context *context, const struct record **out) {
     struct key key = context_key(context, 1);
     bool failed;
@@ -118,7 +110,7 @@ void list_lindex(struct command_context *context) {
     struct list_cursor cursor;
     list_cursor_begin(&cursor, record, (uint64_t)index);
     struct listpack_value value = list_cursor_value(&cursor);
-    list_reply(context->reply, &value);
+    element_reply(context->reply, &value);
     list_cursor_end(&cursor);
 }
 
@@ -140,7 +132,7 @@ void list_lrange(struct command_context *context) {
     list_cursor_begin(&cursor, record, begin);
     for (; count > 0; count--) {
         struct listpack_value value = list_cursor_value(&cursor);
-        list_reply(context->reply, &value);
+        element_reply(context->reply, &value);
         list_cursor_next(&cursor);
     }
     list_cursor_end(&cursor);

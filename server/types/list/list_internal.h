@@ -3,6 +3,7 @@
 
 #include "server/command/blocking.h"
 #include "server/command/context.h"
+#include "server/types/element.h"
 #include "server/types/list/list.h"
 
 enum list_encoding { LIST_LISTPACK = 0, LIST_TREE = 1 };
@@ -31,8 +32,6 @@ void list_insert(struct record *record, uint64_t index, bool is_behind, struct b
 /* Removes `count` elements from `index` on; there are so many. O(log n + leaves removed) */
 void list_delete_range(struct record *record, uint64_t index, uint64_t count,
                        const struct data_type_options *options);
-
-void list_reply(struct reply *reply, const struct listpack_value *element);
 
 /* Takes `count` elements from an end and answers them one after the other; deletes the key with its
  * last element. `event` is "lpop" or "rpop". */

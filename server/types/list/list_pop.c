@@ -17,7 +17,7 @@ void list_pop_and_reply(struct command_context *context, const struct key *key,
     list_cursor_begin(&cursor, record, at_head ? 0 : size - 1);
     for (uint64_t i = 0; i < count; i++) {
         struct listpack_value value = list_cursor_value(&cursor);
-        list_reply(context->reply, &value);
+        element_reply(context->reply, &value);
         if (i + 1 == count) break;
         if (at_head) {
             list_cursor_next(&cursor);

@@ -45,9 +45,9 @@ struct output {
 static void put(struct output *output, const struct listpack_value *member) {
     char scratch[NUMBER_TEXT_MAX];
     if (output->set != NULL) {
-        set_add(output->set, set_text(member, scratch), &output->policy);
+        set_add(output->set, element_text(member, scratch), &output->policy);
     } else if (output->reply != NULL) {
-        set_reply(output->reply, member);
+        element_reply(output->reply, member);
     }
     output->count++;
 }
@@ -71,7 +71,7 @@ static void keep_if_everywhere(void *arg, const struct listpack_value *member) {
     const struct sources *sources = intersection->sources;
     char scratch[NUMBER_TEXT_MAX];
     if (output->limit > 0 && output->count == output->limit) return;
-    struct bytes text = set_text(member, scratch);
+    struct bytes text = element_text(member, scratch);
     for (uint32_t i = 1; i < sources->count; i++) {
         if (sources->items[i] != sources->items[0] && !set_contains(sources->items[i], text))
             return;
@@ -94,7 +94,7 @@ static void intersect(struct sources *sources, struct output *output) {
 static void add_member(void *arg, const struct listpack_value *member) {
     struct output *output = arg;
     char scratch[NUMBER_TEXT_MAX];
-    output->count += set_add(output->set, set_text(member, scratch), &output->policy);
+    output->count += set_add(output->set, element_text(member, scratch), &output->policy);
 }
 
 static void unite(struct sources *sources, struct output *output) {
@@ -107,7 +107,7 @@ static void keep_if_nowhere_else(void *arg, const struct listpack_value *member)
     const struct intersection *difference = arg;
     const struct sources *sources = difference->sources;
     char scratch[NUMBER_TEXT_MAX];
-    struct bytes text = set_text(member, scratch);
+    struct bytes text = element_text(member, scratch);
     for (uint32_t i = 1; i < sources->count; i++) {
         if (sources->items[i] != NULL && set_contains(sources->items[i], text)) return;
     }

@@ -2,14 +2,6 @@
 #include "server/types/scan_options.h"
 #include "server/types/set/set_internal.h"
 
-void set_reply(struct reply *reply, const struct listpack_value *member) {
-    if (member->text.data == NULL) {
-        reply_bulk_integer(reply, member->number);
-    } else {
-        reply_bulk(reply, member->text);
-    }
-}
-
 static bool find_set(struct command_context *context, const struct record **out) {
     struct key key = context_key(context, 1);
     bool failed;
@@ -40,7 +32,7 @@ void set_smismember(struct command_context *context) {
 }
 
 static void reply_member(void *arg, const struct listpack_value *member) {
-    set_reply(arg, member);
+    element_reply(arg, member);
 }
 
 void set_smembers(struct command_context *context) {
@@ -138,8 +130,8 @@ struct scan {
 static void scan_member(void *arg, const struct listpack_value *member) {
     struct scan *scan = arg;
     char scratch[NUMBER_TEXT_MAX];
-    if (!scan_matches(scan->options, set_text(member, scratch))) return;
-    set_reply(scan->reply, member);
+    if (!scan_matches(scan->options, element_text(member, scratch))) return;
+    element_reply(scan->reply, member);
     scan->elements++;
 }
 

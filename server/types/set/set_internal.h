@@ -4,6 +4,7 @@
 #include "server/command/context.h"
 #include "server/structs/intset.h"
 #include "server/structs/table.h"
+#include "server/types/element.h"
 #include "server/types/set/set.h"
 
 enum set_encoding { SET_INTSET = 0, SET_LISTPACK = 1, SET_TABLE = 2 };
@@ -27,17 +28,12 @@ void set_convert_to_table(struct record *record, uint64_t seed);
 struct set_table *set_table_of(const struct record *record);
 struct table_hasher set_hasher(const struct set_table *set);
 
-/* A member as bytes: a view, or of `scratch` (NUMBER_TEXT_MAX bytes) for a number. */
-struct bytes set_text(const struct listpack_value *member, char *scratch);
-
 /* A member picked evenly; the set is not empty. */
 struct listpack_value set_random(const struct record *record, struct rng *rng);
 
 /* `count` different members, fewer than or as many as there are, in no particular order. */
 void set_pick_different(const struct record *record, struct rng *rng, size_t count,
                         void (*visit)(void *arg, const struct listpack_value *member), void *arg);
-
-void set_reply(struct reply *reply, const struct listpack_value *member);
 
 /* set_commands.c */
 void set_sadd(struct command_context *context);

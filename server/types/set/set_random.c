@@ -12,7 +12,7 @@ struct member_list {
 static void note_member(void *arg, const struct listpack_value *member) {
     struct member_list *list = arg;
     char scratch[NUMBER_TEXT_MAX];
-    buffer_append_bytes(&list->bytes, set_text(member, scratch));
+    buffer_append_bytes(&list->bytes, element_text(member, scratch));
     list->ends[list->count++] = list->bytes.len;
 }
 
@@ -63,7 +63,7 @@ static void pop_all(struct command_context *context, const struct key *key,
 }
 
 static void reply_member(void *arg, const struct listpack_value *member) {
-    set_reply(arg, member);
+    element_reply(arg, member);
 }
 
 /* Takes `count` members out, fewer than there are. */
@@ -140,7 +140,7 @@ static void reply_repeated(struct command_context *context, const struct record 
     reply_array(context->reply, count);
     for (; count > 0 && !context->session->close_now; count--) {
         struct listpack_value member = set_random(record, context->rng);
-        set_reply(context->reply, &member);
+        element_reply(context->reply, &member);
     }
 }
 
@@ -161,7 +161,7 @@ void set_srandmember(struct command_context *context) {
             reply_null(context->reply);
         } else {
             struct listpack_value member = set_random(record, context->rng);
-            set_reply(context->reply, &member);
+            element_reply(context->reply, &member);
         }
     } else if (record == NULL || count == 0) {
         reply_empty_array(context->reply);

@@ -114,7 +114,7 @@ Test(set, random_changes_equal_a_plain_model) {
 static void note_member(void *arg, const struct listpack_value *member) {
     size_t *counts = arg;
     char scratch[NUMBER_TEXT_MAX];
-    struct bytes text = set_text(member, scratch);
+    struct bytes text = element_text(member, scratch);
     int64_t number = -1;
     cr_assert(
         number_parse_i64(bytes_from(text, text.data[0] == 'm' ? strlen("member:") : 0), &number));

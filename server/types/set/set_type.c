@@ -89,7 +89,7 @@ static enum status add_blob(struct record *record, struct rdb_reader *reader, ui
     if (blob.count > policy->options->set_max_intset_entries)
         set_convert_to_table(record, policy->seed);
     while (rdb_blob_next(&blob, &cursor, &value))
-        set_add(record, set_text(&value, scratch), policy);
+        set_add(record, element_text(&value, scratch), policy);
     rdb_blob_deinit(&blob);
     return STATUS_OK;
 }
@@ -130,7 +130,7 @@ static enum status load(uint8_t type, struct rdb_reader *reader, struct bytes ke
 
 static void digest_member(void *arg, const struct listpack_value *member) {
     char scratch[NUMBER_TEXT_MAX];
-    digest_xor(arg, set_text(member, scratch));
+    digest_xor(arg, element_text(member, scratch));
 }
 
 static void digest(const struct record *record, struct digest *digest) {

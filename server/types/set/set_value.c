@@ -23,11 +23,6 @@ struct set_table *set_table_of(const struct record *record) {
     return record_encoding(record) == SET_TABLE ? record_pointer(record) : NULL;
 }
 
-struct bytes set_text(const struct listpack_value *member, char *scratch) {
-    if (member->text.data != NULL) return member->text;
-    return bytes_of(scratch, number_format_i64(member->number, scratch));
-}
-
 /* -- life -- */
 
 static struct record *create_around(struct bytes key, enum set_encoding encoding, void *value) {
@@ -133,7 +128,7 @@ void set_walk(const struct record *record,
 static void add_to_table(void *arg, const struct listpack_value *member) {
     struct set_table *set = arg;
     char scratch[NUMBER_TEXT_MAX];
-    struct bytes text = set_text(member, scratch);
+    struct bytes text = element_text(member, scratch);
     insert_member(set, text, member_order(&set->seed, text));
 }
 

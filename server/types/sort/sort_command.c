@@ -138,14 +138,9 @@ static void elements_deinit(struct elements *elements) {
     buffer_deinit(&elements->texts);
 }
 
-static struct bytes value_text(const struct listpack_value *value, char *scratch) {
-    if (value->text.data != NULL) return value->text;
-    return bytes_of(scratch, number_format_i64(value->number, scratch));
-}
-
 static void add_member(void *arg, const struct listpack_value *member) {
     char scratch[NUMBER_TEXT_MAX];
-    add_element(arg, value_text(member, scratch));
+    add_element(arg, element_text(member, scratch));
 }
 
 static void collect_list(const struct record *record, bool is_reversed, struct elements *elements) {
@@ -241,7 +236,7 @@ static bool look_up(struct command_context *context, struct bytes pattern, struc
     if (record != NULL && field.data != NULL && record_type(record) == RECORD_HASH) {
         struct listpack_value value;
         is_found = hash_get(record, field, &value);
-        if (is_found) buffer_append_bytes(out, value_text(&value, scratch));
+        if (is_found) buffer_append_bytes(out, element_text(&value, scratch));
     } else if (record != NULL && field.data == NULL && record_type(record) == RECORD_STRING) {
         is_found = true;
         buffer_append_bytes(out, string_view(record, scratch));

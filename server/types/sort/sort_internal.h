@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/command/context.h"
+#include "server/types/element.h"
 #include "server/types/sort/sort.h"
 
 void sort_sort(struct command_context *context);

@@ -22,14 +22,6 @@ bool stream_find_for_write(struct command_context *context, uint32_t argument, s
     return true;
 }
 
-static void reply_value(struct reply *reply, const struct listpack_value *value) {
-    if (value->text.data == NULL) {
-        reply_bulk_integer(reply, value->number);
-    } else {
-        reply_bulk(reply, value->text);
-    }
-}
-
 void stream_reply_entry(struct reply *reply, struct stream_entry *entry) {
     reply_array(reply, 2);
     stream_reply_id(reply, entry->id);
@@ -38,8 +30,8 @@ void stream_reply_entry(struct reply *reply, struct stream_entry *entry) {
         struct listpack_value name;
         struct listpack_value value;
         stream_entry_pair(entry, &name, &value);
-        reply_value(reply, &name);
-        reply_value(reply, &value);
+        element_reply(reply, &name);
+        element_reply(reply, &value);
     }
 }
 

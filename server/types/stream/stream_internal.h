@@ -5,6 +5,7 @@
 #include "server/command/context.h"
 #include "server/structs/leaf_tree.h"
 #include "server/structs/listpack.h"
+#include "server/types/element.h"
 #include "server/types/stream/stream.h"
 
 /* -- ids -- */

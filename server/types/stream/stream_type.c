@@ -327,15 +327,6 @@ static enum status load(uint8_t type, struct rdb_reader *reader, struct bytes ke
 
 /* -- digest -- */
 
-static void digest_value(struct digest *digest, const struct listpack_value *value) {
-    char scratch[NUMBER_TEXT_MAX];
-    if (value->text.data != NULL) {
-        digest_mix(digest, value->text);
-    } else {
-        digest_mix(digest, bytes_of(scratch, number_format_i64(value->number, scratch)));
-    }
-}
-
 static void digest(const struct record *record, struct digest *digest) {
     struct stream_cursor cursor;
     struct stream_entry entry;
@@ -348,9 +339,10 @@ static void digest(const struct record *record, struct digest *digest) {
         for (uint64_t i = 0; i < entry.field_count; i++) {
             struct listpack_value name;
             struct listpack_value value;
+            char scratch[NUMBER_TEXT_MAX];
             stream_entry_pair(&entry, &name, &value);
-            digest_value(digest, &name);
-            digest_value(digest, &value);
+            digest_mix(digest, element_text(&name, scratch));
+            digest_mix(digest, element_text(&value, scratch));
         }
     }
 }

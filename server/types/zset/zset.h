@@ -75,7 +75,3 @@ bool zset_cursor_has(const struct zset_cursor *cursor);
 struct zset_element zset_cursor_get(const struct zset_cursor *cursor);
 void zset_cursor_next(struct zset_cursor *cursor);
 void zset_cursor_previous(struct zset_cursor *cursor);
-
-/* The member as bytes: a view, or of `scratch` (NUMBER_TEXT_MAX bytes). */
-struct bytes zset_text(const struct listpack_value *member, char *scratch);
-void zset_reply_member(struct reply *reply, const struct listpack_value *member);

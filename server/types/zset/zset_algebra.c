@@ -52,7 +52,7 @@ struct source_visitor {
 static void visit_set_member(void *arg, const struct listpack_value *member) {
     const struct source_visitor *visitor = arg;
     char scratch[NUMBER_TEXT_MAX];
-    visitor->visit(visitor->arg, zset_text(member, scratch), 1);
+    visitor->visit(visitor->arg, element_text(member, scratch), 1);
 }
 
 static void source_walk(const struct source *source,
@@ -68,7 +68,7 @@ static void source_walk(const struct source *source,
          zset_cursor_next(&cursor)) {
         char scratch[NUMBER_TEXT_MAX];
         struct zset_element element = zset_cursor_get(&cursor);
-        visit(arg, zset_text(&element.member, scratch), element.score);
+        visit(arg, element_text(&element.member, scratch), element.score);
     }
 }
 

@@ -13,14 +13,6 @@ bool zset_find(struct command_context *context, const struct record **out) {
     return !failed;
 }
 
-void zset_reply_member(struct reply *reply, const struct listpack_value *member) {
-    if (member->text.data == NULL) {
-        reply_bulk_integer(reply, member->number);
-    } else {
-        reply_bulk(reply, member->text);
-    }
-}
-
 void zset_delete_if_empty(struct command_context *context, const struct key *key,
                           struct table_entry *entry) {
     if (zset_count(entry->record) > 0) return;
@@ -52,7 +44,7 @@ void zset_reply_header(struct reply *reply, uint64_t count, bool has_scores) {
 
 void zset_reply_element(struct reply *reply, const struct zset_element *element, bool has_scores) {
     if (has_scores && reply_is_resp3(reply)) reply_array(reply, 2);
-    zset_reply_member(reply, &element->member);
+    element_reply(reply, &element->member);
     if (has_scores) reply_double(reply, element->score);
 }
 
@@ -291,8 +283,8 @@ struct scan {
 static void scan_element(struct scan *scan, const struct zset_element *element) {
     char scratch[NUMBER_TEXT_MAX];
     char score[64];
-    if (!scan_matches(scan->options, zset_text(&element->member, scratch))) return;
-    zset_reply_member(scan->reply, &element->member);
+    if (!scan_matches(scan->options, element_text(&element->member, scratch))) return;
+    element_reply(scan->reply, &element->member);
     // A listpack's integers are told as they lie there, however many digits they have.
     bool is_whole = scan->is_listpack && fabs(element->score) <= 4611686018427387904.0 &&
                     element->score == floor(element->score);

@@ -5,6 +5,7 @@
 #include "server/command/blocking.h"
 #include "server/command/context.h"
 #include "server/structs/table.h"
+#include "server/types/element.h"
 #include "server/types/zset/zset.h"
 
 enum zset_encoding { ZSET_LISTPACK = 0, ZSET_TABLE = 1 };

@@ -24,7 +24,7 @@ static void pop_and_reply(struct command_context *context, const struct key *key
     for (uint64_t i = 0; i < count; i++) {
         struct zset_element element = zset_cursor_get(&cursor);
         if (is_paired) reply_array(context->reply, 2);
-        zset_reply_member(context->reply, &element.member);
+        element_reply(context->reply, &element.member);
         reply_double(context->reply, element.score);
         if (is_max) {
             zset_cursor_previous(&cursor);
@@ -232,7 +232,7 @@ void zset_zrandmember(struct command_context *context) {
             reply_null(context->reply);
         } else {
             struct zset_element element = zset_random(record, context->rng);
-            zset_reply_member(context->reply, &element.member);
+            element_reply(context->reply, &element.member);
         }
     } else if (record == NULL || count == 0) {
         reply_empty_array(context->reply);

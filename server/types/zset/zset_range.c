@@ -90,7 +90,7 @@ static struct bytes member_at(const struct record *record, uint64_t rank, char *
     struct zset_cursor cursor;
     zset_cursor_begin(&cursor, record, rank);
     struct zset_element element = zset_cursor_get(&cursor);
-    return zset_text(&element.member, scratch);
+    return element_text(&element.member, scratch);
 }
 
 /* The first rank whose member `is_behind` says true of: of members in order by halving. */
@@ -127,7 +127,7 @@ static uint64_t walk_while(const struct record *record, const struct zset_range 
     zset_cursor_begin(&cursor, record, rank);
     while (zset_cursor_has(&cursor)) {
         struct zset_element element = zset_cursor_get(&cursor);
-        if (says(zset_text(&element.member, scratch), range) != expected) break;
+        if (says(element_text(&element.member, scratch), range) != expected) break;
         count++;
         if (is_reversed) {
             zset_cursor_previous(&cursor);
@@ -374,7 +374,7 @@ void zset_zrangestore(struct command_context *context) {
     for (; count > 0; count--) {
         char scratch[NUMBER_TEXT_MAX];
         struct zset_element element = zset_cursor_get(&cursor);
-        zset_put(result, zset_text(&element.member, scratch), element.score, &policy);
+        zset_put(result, element_text(&element.member, scratch), element.score, &policy);
         if (command.range.is_reversed) {
             zset_cursor_previous(&cursor);
         } else {

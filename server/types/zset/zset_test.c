@@ -72,7 +72,7 @@ static void assert_same(const struct record *record, const struct model *model) 
         char scratch[NUMBER_TEXT_MAX];
         struct zset_element element = zset_cursor_get(&cursor);
         struct bytes expected = name_of(model->pairs[i].name, name);
-        cr_assert(bytes_equal(zset_text(&element.member, scratch), expected));
+        cr_assert(bytes_equal(element_text(&element.member, scratch), expected));
         cr_assert_eq(element.score, model->pairs[i].score);
         uint64_t rank;
         double score;

@@ -149,7 +149,7 @@ static void digest(const struct record *record, struct digest *digest) {
         char scratch[NUMBER_TEXT_MAX];
         char score[64];
         struct digest pair = {{0}};
-        digest_mix(&pair, zset_text(&element.member, scratch));
+        digest_mix(&pair, element_text(&element.member, scratch));
         digest_mix(&pair,
                    bytes_of(score, number_format_17_digits(element.score, score, sizeof(score))));
         digest_xor_digest(digest, &pair);

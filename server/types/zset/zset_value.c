@@ -31,11 +31,6 @@ struct zset_table *zset_table_of(const struct record *record) {
     return record_encoding(record) == ZSET_TABLE ? record_pointer(record) : NULL;
 }
 
-struct bytes zset_text(const struct listpack_value *member, char *scratch) {
-    if (member->text.data != NULL) return member->text;
-    return bytes_of(scratch, number_format_i64(member->number, scratch));
-}
-
 /* -- scores -- */
 
 double zset_record_score(const struct record *member) {
