@@ -25,7 +25,9 @@
 #include "server/keyspace/type_options.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/net/network.h"
+#include "server/observe/latency_events.h"
 #include "server/observe/observe.h"
+#include "server/observe/slow_log.h"
 #include "server/pubsub/pubsub.h"
 #include "server/replication/replication.h"
 #include "server/snapshot/snapshot.h"
@@ -110,10 +112,16 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
     return true;
 }
 
+static void track_durations(struct server *server) {
+    dispatcher_track_latency(server->dispatcher, server->observe_options.tracks_latency);
+    dispatcher_track_slow(server->dispatcher, observe_slow_from_us(&server->observe_options));
+}
+
 static bool apply_observe(void *context, struct config_change *change) {
     struct server *server = context;
     (void)change;
-    dispatcher_track_latency(server->dispatcher, server->observe_options.tracks_latency);
+    track_durations(server);
+    observer_apply_options(server->modules.observer);
     return true;
 }
 
@@ -189,7 +197,9 @@ static void on_cron(void *arg) {
 
 static void on_expiry(void *arg) {
     struct server *server = arg;
+    uint64_t began_us = clock_monotonic_us();
     dispatch_expire_some(server->node_worker, EXPIRE_BUDGET);
+    observer_note_event(server->modules.observer, "expire-cycle", clock_monotonic_us() - began_us);
 }
 
 static void defer(void *state, void (*job)(void *arg), void *arg) {
@@ -306,6 +316,8 @@ static void create_commands(struct server *server) {
     command_table_add(table, admin_commands);
     command_table_add(table, lifecycle_commands);
     command_table_add(table, observe_commands);
+    command_table_add(table, slow_log_commands);
+    command_table_add(table, latency_commands);
     command_table_add(table, snapshot_commands);
     command_table_add(table, replication_commands);
     command_table_add(table, cluster_commands);
@@ -400,9 +412,11 @@ static void create_modules(struct server *server) {
                                                  .block = network_block_timeout,
                                                  .post = network_post,
                                                  .unblock = network_unblock,
+                                                 .slow = observer_note_slow,
+                                                 .slow_state = server->modules.observer,
                                              });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
-    dispatcher_track_latency(server->dispatcher, server->observe_options.tracks_latency);
+    track_durations(server);
 }
 
 static void destroy_modules(struct server *server) {

@@ -83,7 +83,8 @@ struct dispatcher {
     uint8_t password_digest[32];
     struct pause pauses[PAUSE_REASON_COUNT];
     _Atomic bool is_expire_off;
-    bool tracks_latency;        /* Changed while everything is parked. */
+    bool tracks_latency;        /* Changed while everything is parked, */
+    uint64_t slow_ticks;        /* as is from when on a command is slow. */
     pthread_mutex_t holds_lock; /* A leaf. */
     struct key_hold *holds;
     pthread_mutex_t monitors_lock; /* A leaf. */

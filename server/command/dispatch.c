@@ -27,6 +27,7 @@ struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     dispatcher->types = options->types;
     dispatcher->modules = options->modules;
     dispatcher->tracks_latency = true;
+    dispatcher->slow_ticks = UINT64_MAX;
     pthread_mutex_init(&dispatcher->workers_lock, NULL);
     pthread_mutex_init(&dispatcher->holds_lock, NULL);
     pthread_mutex_init(&dispatcher->monitors_lock, NULL);
@@ -45,6 +46,11 @@ void dispatcher_destroy(struct dispatcher *dispatcher) {
 
 void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_hooks *hooks) {
     dispatcher->hooks = *hooks;
+}
+
+void dispatcher_track_slow(struct dispatcher *dispatcher, int64_t from_us) {
+    double ticks = (double)from_us * clock_ticks_per_us();
+    dispatcher->slow_ticks = from_us < 0 || ticks > 1e18 ? UINT64_MAX : (uint64_t)ticks;
 }
 
 struct databases *dispatcher_databases(const struct dispatcher *dispatcher) {
@@ -466,6 +472,18 @@ static void call(struct dispatch_worker *worker, struct command_context *context
     }
 }
 
+/* Tells who keeps a log of slow commands. What waits for something else than the server's work is
+ * not slow: a client that is blocked. */
+static void note_slow(const struct dispatch_worker *worker, const struct session *session,
+                      const struct command *row, const struct bytes *argv, uint32_t argc,
+                      uint64_t ticks) {
+    if (LIKELY(ticks < worker->dispatcher->slow_ticks)) return;
+    const struct dispatch_hooks *hooks = &worker->dispatcher->hooks;
+    if (hooks->slow == NULL || (row->flags & COMMAND_SKIP_SLOWLOG) != 0) return;
+    hooks->slow(hooks->slow_state, session, row, argv, argc,
+                (uint64_t)((double)ticks / clock_ticks_per_us()));
+}
+
 void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,
                      const struct command_entry *entry, const struct bytes *argv, uint32_t argc) {
     struct session *session = outer->session;
@@ -479,8 +497,10 @@ void dispatch_queued(struct dispatch_worker *worker, struct command_context *out
     session->command = entry->row;
     uint64_t began = clock_ticks();
     call(worker, &context, entry);
-    worker->command_stats[entry->id].usec += clock_ticks() - began;
+    uint64_t ticks = clock_ticks() - began;
+    worker->command_stats[entry->id].usec += ticks;
     worker->stats.commands++;
+    note_slow(worker, session, entry->row, argv, argc, ticks);
 }
 
 static struct key *reserve_keys(struct dispatch_worker *worker, uint32_t count) {
@@ -689,9 +709,10 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     worker->stats.commands++;
     session->commands_run++;
     uint64_t now = clock_ticks();
-    worker->command_stats[entry->id].usec += now - worker->began_ticks;
-    if (LIKELY(worker->dispatcher->tracks_latency))
-        latency_note(worker, entry->id, now - worker->began_ticks);
+    uint64_t ticks = now - worker->began_ticks;
+    worker->command_stats[entry->id].usec += ticks;
+    if (LIKELY(worker->dispatcher->tracks_latency)) latency_note(worker, entry->id, ticks);
+    note_slow(worker, session, entry->row, argv, argc, ticks);
     worker->began_ticks = now;
     if (UNLIKELY(now - worker->batch_ticks > worker->stale_ticks)) read_clocks(worker);
     return result;

@@ -41,6 +41,8 @@ enum dispatch_result {
     DISPATCH_PAUSED,  /* Not run: keep the command and try again when the pause is over. */
 };
 
+enum { DISPATCH_NEVER_SLOW = -1 };
+
 /* What upper floors decide for admission. */
 struct dispatch_hooks {
     /* With ADMISSION_CLUSTER, slots locked. `keys` are all keys of the command (of all queued
@@ -62,6 +64,11 @@ struct dispatch_hooks {
     void (*post)(struct network *network, uint64_t session_id,
                  void (*fn)(struct session *session, void *arg), void *arg);
     void (*unblock)(struct network *network, struct session *session);
+    /* A command took at least as long as dispatcher_track_slow says. Nothing is locked, or only
+     * slots. The words are borrowed. */
+    void (*slow)(void *state, const struct session *session, const struct command *row,
+                 const struct bytes *argv, uint32_t argc, uint64_t duration_us);
+    void *slow_state;
 };
 
 struct dispatch_options {
@@ -70,6 +77,10 @@ struct dispatch_options {
     const struct data_type_options *types;
     struct command_modules *modules; /* Filled by main before the first command runs. */
 };
+
+/* From how many microseconds on hooks.slow hears of a command; DISPATCH_NEVER_SLOW: of none.
+ * Everything parked, or before the workers start. */
+void dispatcher_track_slow(struct dispatcher *dispatcher, int64_t from_us);
 
 struct dispatcher *dispatcher_create(const struct dispatch_options *options);
 void dispatcher_destroy(struct dispatcher *dispatcher);

@@ -3,6 +3,7 @@
 #include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/command/command_internal.h"
+#include "server/command/secrets.h"
 
 void monitor_add(struct dispatcher *dispatcher, struct session *session) {
     if (session->is_monitor) return;
@@ -76,8 +77,11 @@ void monitor_feed(struct dispatch_worker *worker, const struct command_context *
     buffer_append_format(&line, "+%lld.%06lld [%u %s%s]", (long long)(now_us / 1000000),
                          (long long)(now_us % 1000000), session->db,
                          session->is_unix_socket ? "unix:" : "", session->peer);
-    for (uint32_t i = 0; i < context->argc; i++)
-        append_quoted(&line, context->argv[i]);
+    for (uint32_t i = 0; i < context->argc; i++) {
+        bool is_secret = command_word_is_secret(dispatcher->modules->config, context->command,
+                                                context->argv, context->argc, i);
+        append_quoted(&line, is_secret ? BYTES_LITERAL("(redacted)") : context->argv[i]);
+    }
     buffer_append_text(&line, "\r\n");
     pthread_mutex_lock(&dispatcher->monitors_lock);
     for (size_t at = 0; at < dispatcher->monitors.len; at += sizeof(uint64_t)) {

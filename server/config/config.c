@@ -158,6 +158,11 @@ void config_get(const struct config *config, const struct bytes *patterns, size_
     buffer_deinit(&value);
 }
 
+bool config_option_is_secret(const struct config *config, struct bytes name) {
+    const struct config_entry *entry = config_find(config, name);
+    return entry != NULL && entry->row->secret;
+}
+
 bool config_get_one(const struct config *config, const char *name, struct buffer *out) {
     const struct config_entry *entry = config_find(config, bytes_of_text(name));
     if (entry == NULL || entry->row->file_only) return false;

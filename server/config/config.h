@@ -152,6 +152,9 @@ MUST_USE enum status config_rewrite(struct config *config, struct buffer *error)
 /* The same on text: what the file should hold, given what it holds. */
 void config_rewrite_text(const struct config *config, struct bytes old_text, struct buffer *out);
 
+/* Whether the option of this name or alias holds a password. */
+bool config_option_is_secret(const struct config *config, struct bytes name);
+
 /* Visits all rows in the order of registration, hidden ones included (docs, tests). */
 void config_each_row(const struct config *config,
                      void (*visit)(void *context, const struct option *row), void *context);

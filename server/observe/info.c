@@ -7,7 +7,9 @@
 #include "server/base/mem.h"
 #include "server/command/latency.h"
 #include "server/net/network.h"
+#include "server/observe/latency_events.h"
 #include "server/observe/observe.h"
+#include "server/observe/slow_log.h"
 #include "server/pubsub/pubsub.h"
 
 #define SERVER_VERSION "7.2.4"
@@ -39,17 +41,57 @@ struct observer {
     struct rate input;
     struct rate output;
     _Atomic uint64_t peak_bytes;
+    struct slow_log *slow_log;
+    struct latency_events *latency_events;
 };
 
 struct observer *observer_create(const struct observer_options *options) {
     struct observer *observer = mem_alloc_zero(sizeof(*observer));
     observer->options = *options;
     observer->started_ms = clock_monotonic_ms();
+    observer->slow_log = slow_log_create(options->options->slow_log_max_entries);
+    observer->latency_events = latency_events_create();
     return observer;
 }
 
 void observer_destroy(struct observer *observer) {
+    if (observer == NULL) return;
+    slow_log_destroy(observer->slow_log);
+    latency_events_destroy(observer->latency_events);
     mem_free(observer);
+}
+
+void observer_apply_options(struct observer *observer) {
+    slow_log_limit(observer->slow_log, observer->options.options->slow_log_max_entries);
+}
+
+struct slow_log *observer_slow_log(const struct observer *observer) {
+    return observer->slow_log;
+}
+
+struct latency_events *observer_latency_events(const struct observer *observer) {
+    return observer->latency_events;
+}
+
+bool observer_monitors_latency(const struct observer *observer) {
+    return observer->options.options->latency_event_from_ms > 0;
+}
+
+void observer_note_event(struct observer *observer, const char *event, uint64_t duration_us) {
+    uint64_t from_ms = observer->options.options->latency_event_from_ms;
+    if (from_ms == 0 || duration_us / 1000 < from_ms) return;
+    latency_events_add(observer->latency_events, event, duration_us / 1000);
+}
+
+void observer_note_slow(void *state, const struct session *session, const struct command *row,
+                        const struct bytes *argv, uint32_t argc, uint64_t duration_us) {
+    struct observer *observer = state;
+    const struct observe_options *options = observer->options.options;
+    bool is_fast = (row->flags & COMMAND_FAST) != 0;
+    observer_note_event(observer, is_fast ? "fast-command" : "command", duration_us);
+    if (options->slow_log_from_us < 0 || duration_us < (uint64_t)options->slow_log_from_us) return;
+    slow_log_add(observer->slow_log, observer->options.modules->config, session, row, argv, argc,
+                 duration_us);
 }
 
 void observer_add_section(struct observer *observer, const char *name,

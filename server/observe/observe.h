@@ -15,6 +15,8 @@
 #include "server/net/network.h"
 
 struct observer;
+struct slow_log;
+struct latency_events;
 
 enum { PERCENTILE_MAX = 16 };
 
@@ -26,9 +28,15 @@ struct percentiles {
 struct observe_options {
     bool tracks_latency;            /* latency-tracking */
     struct percentiles percentiles; /* latency-tracking-info-percentiles */
+    int64_t slow_log_from_us;       /* slowlog-log-slower-than; negative: nothing is logged. */
+    uint64_t slow_log_max_entries;  /* slowlog-max-len */
+    uint64_t latency_event_from_ms; /* latency-monitor-threshold; 0: nothing is watched. */
 };
 extern const struct option observe_option_rows[];
 extern const uint32_t observe_option_count;
+
+/* From how many microseconds on a command is of interest here; below 0: none ever is. */
+int64_t observe_slow_from_us(const struct observe_options *options);
 
 struct observer_options {
     struct command_modules *modules;
@@ -56,6 +64,20 @@ void observer_extend_section(struct observer *observer, const char *name,
 
 /* Once a cron period on the node's loop: samples rates and the memory's peak. */
 void observer_tick(struct observer *observer, uint64_t monotonic_ms);
+
+/* Something other than a command took so long; see latency_events.h for the names. Any thread. */
+void observer_note_event(struct observer *observer, const char *event, uint64_t duration_us);
+
+/* As dispatch_hooks.slow: into the slow log, the latency events, or both. */
+void observer_note_slow(void *observer, const struct session *session, const struct command *row,
+                        const struct bytes *argv, uint32_t argc, uint64_t duration_us);
+
+/* The options have changed. Everything parked. */
+void observer_apply_options(struct observer *observer);
+
+struct slow_log *observer_slow_log(const struct observer *observer);
+struct latency_events *observer_latency_events(const struct observer *observer);
+bool observer_monitors_latency(const struct observer *observer);
 
 /* CONFIG RESETSTAT. Everything parked. */
 void observer_reset(struct observer *observer);

@@ -45,6 +45,15 @@ static const struct option_ops percentile_ops = {
     .format_line = format_percentile_line,
 };
 
+int64_t observe_slow_from_us(const struct observe_options *options) {
+    uint64_t event_us = options->latency_event_from_ms * 1000;
+    if (options->latency_event_from_ms == 0 || event_us > INT64_MAX)
+        return options->slow_log_from_us;
+    if (options->slow_log_from_us < 0) return (int64_t)event_us;
+    return options->slow_log_from_us < (int64_t)event_us ? options->slow_log_from_us
+                                                         : (int64_t)event_us;
+}
+
 const struct option observe_option_rows[] = {
     {
         .name = "latency-tracking",
@@ -61,6 +70,27 @@ const struct option observe_option_rows[] = {
         .live = true,
         .multi_word = true,
         .doc = "The percentiles that INFO latencystats shows.",
+    },
+    {
+        .name = "slowlog-log-slower-than",
+        .field = OPTION_INT(struct observe_options, slow_log_from_us),
+        .range = {.initial = 10000, .min = -1, .max = INT64_MAX},
+        .live = true,
+        .doc = "Commands that take at least so many microseconds go into the slow log; -1: none.",
+    },
+    {
+        .name = "slowlog-max-len",
+        .field = OPTION_UINT(struct observe_options, slow_log_max_entries),
+        .range = {.initial = 128, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "How many entries the slow log keeps.",
+    },
+    {
+        .name = "latency-monitor-threshold",
+        .field = OPTION_UINT(struct observe_options, latency_event_from_ms),
+        .range = {.initial = 0, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "What takes at least so many milliseconds is shown by LATENCY; 0: nothing.",
     },
 };
 const uint32_t observe_option_count = ARRAY_COUNT(observe_option_rows);
