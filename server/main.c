@@ -18,6 +18,7 @@
 #include "server/cluster/migrate.h"
 #include "server/command/dispatch.h"
 #include "server/command/latency.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/config/config.h"
 #include "server/journal/journal.h"
@@ -105,6 +106,13 @@ static bool apply_security(void *context, struct config_change *change) {
     return true;
 }
 
+static bool apply_network(void *context, struct config_change *change) {
+    struct server *server = context;
+    (void)change;
+    dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
+    return true;
+}
+
 static bool apply_lifecycle(void *context, struct config_change *change) {
     struct server *server = context;
     (void)change;
@@ -128,7 +136,7 @@ static bool apply_observe(void *context, struct config_change *change) {
 static void register_options(struct server *server) {
     struct config *config = server->config;
     config_register(config, network_option_rows, network_option_count, &server->network_options,
-                    NULL, NULL);
+                    apply_network, server);
     config_register(config, lifecycle_option_rows, lifecycle_option_count,
                     &server->lifecycle_options, apply_lifecycle, server);
     config_register(config, security_option_rows, ARRAY_COUNT(security_option_rows),
@@ -412,10 +420,16 @@ static void create_modules(struct server *server) {
                                                  .block = network_block_timeout,
                                                  .post = network_post,
                                                  .unblock = network_unblock,
+                                                 .worker_of = network_worker_of,
+                                                 .is_worker = network_is_worker,
+                                                 .post_worker = network_post_worker,
+                                                 .find = network_find,
+                                                 .pushed = network_pushed,
                                                  .slow = observer_note_slow,
                                                  .slow_state = server->modules.observer,
                                              });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
+    dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     track_durations(server);
 }
 
@@ -434,8 +448,8 @@ static void destroy_modules(struct server *server) {
     observer_destroy(server->modules.observer);
     background_destroy(server->background);
     databases_set_background(server->databases, NULL, NULL);
-    databases_destroy(server->databases);
     dispatcher_destroy(server->dispatcher);
+    databases_destroy(server->databases);
     command_table_destroy(server->modules.commands);
     exclusive_destroy(server->exclusive);
     journal_destroy(server->modules.journal);

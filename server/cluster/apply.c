@@ -8,6 +8,7 @@
 #include "server/base/mem.h"
 #include "server/cluster/cluster_internal.h"
 #include "server/command/blocking.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/replication/replication.h"
 
@@ -157,6 +158,7 @@ static void flush_dataset(struct cluster *cluster, struct dispatch_worker *worke
     struct databases *databases = cluster->made_of.databases;
     if (databases_keyspace_if_any(databases, 0) == NULL) return;
     transaction_touch_all(databases, 0, NULL);
+    tracking_flush(cluster->made_of.modules->dispatcher);
     databases_flush(databases, 0, true);
     blocking_note_all(worker);
 }

@@ -490,7 +490,7 @@ static size_t on_received(void *arg, struct link *link, struct bytes bytes) {
 static struct migrate_job *job_create(struct command_context *context,
                                       const struct migrate_words *words) {
     struct migrator *migrator = context->modules->migrator;
-    uint32_t index = network_worker_of(context->modules->network, context->session);
+    uint32_t index = network_worker_of(context->modules->network, context->session->id);
     struct migrate_job *job = mem_alloc_zero(sizeof(*job));
     uint64_t port = 0;
     job->worker = &migrator->workers[index];

@@ -5,6 +5,8 @@
 #include "server/command/blocking.h"
 #include "server/command/dispatch.h"
 #include "server/command/latency.h"
+#include "server/command/session_ids.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 
 /* A row with what dispatch wants to know at a glance. */
@@ -64,8 +66,22 @@ struct dispatch_worker {
     uint32_t **latencies; /* By id: counts of durations in ticks, made with the first one. */
     struct error_count error_counts[ERROR_CODE_MAX];
     uint32_t error_code_count;
+    uint64_t actor_id;           /* The session whose command changes keys; 0: none's. */
+    struct buffer invalidations; /* What tracking sessions are to be told (tracking.c). */
     struct dispatch_worker *next;
 } CACHE_ALIGNED;
+
+/* Client-side caching: tracking.h. */
+struct tracking {
+    _Atomic uint32_t prefix_count;
+    _Atomic uint32_t session_count;
+    _Atomic uint64_t key_count; /* In the slots' tables. */
+    _Atomic uint64_t item_count;
+    uint64_t max_keys;     /* Changed while everything is parked. */
+    pthread_rwlock_t lock; /* A leaf, for what follows. */
+    struct tracked_prefix *prefixes;
+    struct session_ids sessions; /* All that track. */
+};
 
 struct pause {
     uint64_t end_ms;
@@ -90,6 +106,7 @@ struct dispatcher {
     pthread_mutex_t monitors_lock; /* A leaf. */
     struct buffer monitors;        /* Ids of the sessions that watch (monitor.c). */
     _Atomic uint32_t monitor_count;
+    struct tracking tracking;
     _Atomic uint64_t waiter_count;
     _Atomic uint64_t serving_rounds;
     pthread_mutex_t workers_lock;
@@ -163,6 +180,22 @@ static inline void latency_note(struct dispatch_worker *worker, uint32_t command
     counts[latency_bucket(ticks)]++;
 }
 
+void tracking_init(struct tracking *tracking);
+void tracking_deinit(struct tracking *tracking);
+/* A session that tracks has run a command; the slots of its keys are locked. */
+void tracking_note_read(struct dispatch_worker *worker, const struct command_context *context);
+/* Its command is over. */
+void tracking_after_command(struct session *session);
+/* A key changes that somebody may track. Its slot is locked. */
+void tracking_touch(struct dispatch_worker *worker, struct slot *slot,
+                    const struct keyspace *keyspace, const struct key *key);
+/* Tells what was gathered. After the command's reply. */
+void tracking_send(struct dispatch_worker *worker);
+/* More keys are tracked than may be: forgets some. No slot is locked, or everything parked. */
+void tracking_shrink(struct dispatch_worker *worker);
+/* Empties the slots' tables. Everything parked. */
+void tracking_forget_all(struct dispatcher *dispatcher);
+
 /* A key changes, appears or goes: sessions that watch it and clients that wait for it learn of it.
  * The slot is locked. */
 static inline void dispatch_touch(struct dispatch_worker *worker, const struct keyspace *keyspace,
@@ -171,6 +204,15 @@ static inline void dispatch_touch(struct dispatch_worker *worker, const struct k
     if (UNLIKELY(slot->watchers != NULL))
         transaction_touch(worker->dispatcher->databases, keyspace, key);
     if (UNLIKELY(slot->waiters != NULL)) blocking_note(worker, slot, keyspace, key);
+    if (UNLIKELY(slot->tracked != NULL ||
+                 atomic_load_explicit(&worker->dispatcher->tracking.prefix_count,
+                                      memory_order_relaxed) > 0))
+        tracking_touch(worker, slot, keyspace, key);
+}
+
+/* Where a command or another change of keys ends, after its reply. */
+static inline void dispatch_tell_trackers(struct dispatch_worker *worker) {
+    if (UNLIKELY(worker->invalidations.len > 0)) tracking_send(worker);
 }
 
 /* Publishes a keyspace event where somebody asked for its class. The slot is locked. */

@@ -13,6 +13,7 @@ void context_init(struct command_context *context, struct dispatch_worker *worke
     struct dispatcher *dispatcher = worker->dispatcher;
     uint32_t admission = atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
     bool is_from_primary = session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER;
+    worker->actor_id = session->id;
     *context = (struct command_context){
         .reply = &session->reply,
         .session = session,

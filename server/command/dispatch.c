@@ -31,11 +31,14 @@ struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     pthread_mutex_init(&dispatcher->workers_lock, NULL);
     pthread_mutex_init(&dispatcher->holds_lock, NULL);
     pthread_mutex_init(&dispatcher->monitors_lock, NULL);
+    tracking_init(&dispatcher->tracking);
     return dispatcher;
 }
 
 void dispatcher_destroy(struct dispatcher *dispatcher) {
     if (dispatcher == NULL) return;
+    tracking_forget_all(dispatcher);
+    tracking_deinit(&dispatcher->tracking);
     pthread_mutex_destroy(&dispatcher->workers_lock);
     pthread_mutex_destroy(&dispatcher->holds_lock);
     pthread_mutex_destroy(&dispatcher->monitors_lock);
@@ -130,6 +133,7 @@ void dispatch_worker_destroy(struct dispatch_worker *worker) {
         mem_free(worker->latencies[i]);
     mem_free(worker->latencies);
     mem_free(worker->noted);
+    buffer_deinit(&worker->invalidations);
     mem_free(worker);
 }
 
@@ -461,6 +465,7 @@ static void call(struct dispatch_worker *worker, struct command_context *context
     if (UNLIKELY(atomic_load_explicit(&worker->dispatcher->monitor_count, memory_order_relaxed) >
                  0))
         monitor_feed(worker, context);
+    if (UNLIKELY(session->tracking != NULL)) tracking_note_read(worker, context);
     add_own_effect(context);
     worker->stats.changes += context->changes;
     struct command_stats *stats = &worker->command_stats[entry->id];
@@ -706,6 +711,14 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     if (UNLIKELY(worker->noted_count > 0) && !worker->is_exclusive) blocking_serve(worker);
     if (UNLIKELY(result == DISPATCH_PAUSED)) return result;
     if (UNLIKELY(was_asking) && session->transaction == NULL) session->is_asking = false;
+    if (UNLIKELY(session->tracking != NULL)) {
+        tracking_after_command(session);
+        if (UNLIKELY(atomic_load_explicit(&worker->dispatcher->tracking.key_count,
+                                          memory_order_relaxed) >
+                     worker->dispatcher->tracking.max_keys))
+            tracking_shrink(worker);
+    }
+    dispatch_tell_trackers(worker);
     worker->stats.commands++;
     session->commands_run++;
     uint64_t now = clock_ticks();
@@ -762,6 +775,7 @@ uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot) {
         keyspace_delete(keyspace, &key, &entry);
         dispatch_commit(worker, &session);
     }
+    dispatch_tell_trackers(worker);
     worker->stats.changes += names.count;
     mem_free(names.items);
     return names.count;
@@ -809,6 +823,7 @@ static uint32_t expire_slot(struct dispatch_worker *worker, struct session *sess
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);
     dispatch_unlock_slots(worker);
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve(worker);
+    dispatch_tell_trackers(worker);
     worker->stats.expired_keys += found;
     worker->stats.expired_by_cycle += found;
     return found;

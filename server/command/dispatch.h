@@ -64,6 +64,12 @@ struct dispatch_hooks {
     void (*post)(struct network *network, uint64_t session_id,
                  void (*fn)(struct session *session, void *arg), void *arg);
     void (*unblock)(struct network *network, struct session *session);
+    /* network_find, network_pushed and its like, for sessions that are told of changes. */
+    uint32_t (*worker_of)(const struct network *network, uint64_t session_id);
+    bool (*is_worker)(const struct network *network, uint32_t worker);
+    void (*post_worker)(struct network *network, uint32_t worker, void (*fn)(void *arg), void *arg);
+    struct session *(*find)(struct network *network, uint64_t session_id);
+    void (*pushed)(struct network *network, struct session *session);
     /* A command took at least as long as dispatcher_track_slow says. Nothing is locked, or only
      * slots. The words are borrowed. */
     void (*slow)(void *state, const struct session *session, const struct command *row,

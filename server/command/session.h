@@ -20,6 +20,7 @@ struct session_watch;
 struct key_hold;
 struct key_waiter;
 struct subscriptions;
+struct session_tracking;
 
 enum session_kind {
     SESSION_NORMAL,
@@ -74,6 +75,7 @@ struct session {
 
     struct subscriptions *subscriptions; /* NULL: never subscribed; see server/pubsub. */
     uint32_t subscribed[3];              /* How many: channels, patterns, shard channels. */
+    struct session_tracking *tracking;   /* CLIENT TRACKING, see tracking.h; NULL: off. */
     struct key_waiter *waiter;           /* SESSION_BLOCKED_KEYS, see blocking.h. */
     const struct key_hold *hold; /* Keys that this session may write though they are held. */
 

@@ -37,10 +37,7 @@ struct slot {
     const void *route; /* Who serves it, as the cluster adapter keeps it; NULL outside a cluster. */
     struct slot_watcher *watchers; /* WATCH, see command/transaction.h. */
     void *waiters;                 /* Clients that wait for a key of this slot. */
-    uint64_t last_write;           /* Journal position behind the last write. */
-    uint64_t cpu_us;               /* The three of CLUSTER SLOT-STATS. */
-    uint64_t bytes_in;
-    uint64_t bytes_out;
+    struct table *tracked; /* Keys that clients may have copies of, see command/tracking.h. */
 } CACHE_ALIGNED;
 
 struct keyspace;
@@ -109,8 +106,8 @@ const struct data_type *databases_type_of(const struct databases *databases, uns
 /* What loaders of values hash by (struct data_type_load_context). */
 uint64_t databases_seed(const struct databases *databases);
 
-/* How many keys a slot of a cluster's node holds. Any thread, nothing locked: for those who must not
- * look into tables, like the bus. */
+/* How many keys a slot of a cluster's node holds. Any thread, nothing locked: for those who must
+ * not look into tables, like the bus. */
 uint32_t databases_slot_keys(const struct databases *databases, uint16_t slot);
 
 /* Fills in slot and order. About 5 ns for short keys. */

@@ -11,6 +11,7 @@
 #include "server/base/mem.h"
 #include "server/command/blocking.h"
 #include "server/command/monitor.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/net/network_internal.h"
 #include "server/net/socket_internal.h"
@@ -96,6 +97,7 @@ void client_kill(struct client *client) {
     if (client->feed != NULL) client->feed->closed(client->feed_state);
     pubsub_forget(worker->network->pubsub, &client->session);
     monitor_forget(worker->network->dispatcher, &client->session);
+    tracking_stop(worker->network->dispatcher, &client->session);
     client->feed = NULL;
     *client->link = client->next;
     if (client->next != NULL) client->next->link = client->link;

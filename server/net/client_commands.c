@@ -5,6 +5,7 @@
 #include "server/base/mem.h"
 #include "server/base/number.h"
 #include "server/command/blocking.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/net/connection_internal.h"
 #include "server/net/network_internal.h"
@@ -90,6 +91,11 @@ static void append_flags(const struct session *session, struct buffer *out) {
     if (session->is_readonly) buffer_append_u8(out, 'r');
     if (session->is_no_evict) buffer_append_u8(out, 'e');
     if (session->is_no_touch) buffer_append_u8(out, 'T');
+    if (session->tracking != NULL) {
+        buffer_append_u8(out, 't');
+        if (session->tracking->is_broken) buffer_append_u8(out, 'R');
+        if (session->tracking->mode.is_broadcast) buffer_append_u8(out, 'B');
+    }
     if (out->len == before) buffer_append_u8(out, 'N');
 }
 
@@ -121,14 +127,15 @@ static void append_client(const struct network *network, struct session *session
         out,
         " db=%u sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 "
         "rbs=%zu "
-        "rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%s redir=-1 resp=%u "
+        "rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%s redir=%lld resp=%u "
         "lib-name=%s lib-ver=%s",
         session->db, session->subscribed[0], session->subscribed[1], session->subscribed[2],
         session->transaction == NULL ? -1 : (int)transaction_queued(session), in_used, in_free,
         client == NULL ? 0 : client->out.cap, client == NULL ? 0 : client->out.cap, out_used,
         client == NULL ? 0 : client->out.cap, memory, out_used > 0 ? "rw" : "r", name,
-        session->is_authenticated ? "default" : "(superuser)", session->reply.resp,
-        session->lib_name == NULL ? "" : session->lib_name,
+        session->is_authenticated ? "default" : "(superuser)",
+        session->tracking == NULL ? -1LL : (long long)session->tracking->mode.redirect,
+        session->reply.resp, session->lib_name == NULL ? "" : session->lib_name,
         session->lib_version == NULL ? "" : session->lib_version);
 }
 
@@ -455,8 +462,12 @@ void client_unblock(struct command_context *context) {
 
 void client_help(struct command_context *context) {
     static const char *const lines[] = {
+        "CACHING (YES|NO)",
+        "    Whether the keys of the next command are tracked, with OPTIN or OPTOUT.",
         "GETNAME",
         "    Return the name of the current connection.",
+        "GETREDIR",
+        "    The client that is told of changes in place of this one; 0: none, -1: not tracking.",
         "ID",
         "    Return the ID of the current connection.",
         "INFO",
@@ -493,6 +504,10 @@ void client_help(struct command_context *context) {
         "    Assign the name <name> to the current connection.",
         "SETINFO <option> <value>",
         "    Set LIB-NAME or LIB-VER, which CLIENT LIST shows.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> ...] [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Be told when keys change that this connection has read, or that have a prefix.",
+        "TRACKINGINFO",
+        "    How this connection is told of changes.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
         "    Unblock the specified blocked client.",
         "NO-EVICT (ON|OFF)",

@@ -5,6 +5,7 @@
 #include "server/base/number.h"
 #include "server/command/dispatch.h"
 #include "server/command/monitor.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/net/connection_internal.h"
 #include "server/pubsub/pubsub.h"
@@ -65,6 +66,7 @@ void connection_reset(struct command_context *context) {
     transaction_unwatch(context->databases, session, false);
     pubsub_forget(context->modules->pubsub, session);
     monitor_forget(context->modules->dispatcher, session);
+    tracking_stop(context->modules->dispatcher, session);
     mem_free(session->name);
     session->name = NULL;
     session->db = 0;

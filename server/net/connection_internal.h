@@ -29,6 +29,11 @@ void client_reply(struct command_context *context);
 void client_pause(struct command_context *context);
 void client_unpause(struct command_context *context);
 void client_unblock(struct command_context *context);
+void client_tracking(struct command_context *context);
+enum command_class client_tracking_classify(const struct bytes *argv, uint32_t argc);
+void client_caching(struct command_context *context);
+void client_getredir(struct command_context *context);
+void client_trackinginfo(struct command_context *context);
 void client_help(struct command_context *context);
 
 /* Gives the session a name; false (and the error is answered) when it has characters that would

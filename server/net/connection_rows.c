@@ -160,6 +160,39 @@ static const struct argument client_no_evict_arguments[] = {
     {.name = NULL},
 };
 
+static const struct argument client_caching_mode_arguments[] = {
+    {.name = "yes", .kind = ARGUMENT_PURE_TOKEN, .token = "YES"},
+    {.name = "no", .kind = ARGUMENT_PURE_TOKEN, .token = "NO"},
+    {.name = NULL},
+};
+
+static const struct argument client_caching_arguments[] = {
+    {.name = "mode", .kind = ARGUMENT_ONE_OF, .children = client_caching_mode_arguments},
+    {.name = NULL},
+};
+
+static const struct argument client_tracking_status_arguments[] = {
+    {.name = "on", .kind = ARGUMENT_PURE_TOKEN, .token = "ON"},
+    {.name = "off", .kind = ARGUMENT_PURE_TOKEN, .token = "OFF"},
+    {.name = NULL},
+};
+
+static const struct argument client_tracking_arguments[] = {
+    {.name = "status", .kind = ARGUMENT_ONE_OF, .children = client_tracking_status_arguments},
+    {.name = "client-id", .kind = ARGUMENT_INTEGER, .token = "REDIRECT", .is_optional = true},
+    {.name = "prefix",
+     .kind = ARGUMENT_STRING,
+     .token = "PREFIX",
+     .is_optional = true,
+     .is_multiple = true,
+     .is_multiple_token = true},
+    {.name = "bcast", .kind = ARGUMENT_PURE_TOKEN, .token = "BCAST", .is_optional = true},
+    {.name = "optin", .kind = ARGUMENT_PURE_TOKEN, .token = "OPTIN", .is_optional = true},
+    {.name = "optout", .kind = ARGUMENT_PURE_TOKEN, .token = "OPTOUT", .is_optional = true},
+    {.name = "noloop", .kind = ARGUMENT_PURE_TOKEN, .token = "NOLOOP", .is_optional = true},
+    {.name = NULL},
+};
+
 static const struct argument client_no_touch_enabled_arguments[] = {
     {.name = "on", .kind = ARGUMENT_PURE_TOKEN, .token = "ON"},
     {.name = "off", .kind = ARGUMENT_PURE_TOKEN, .token = "OFF"},
@@ -228,6 +261,61 @@ static const struct command client_subcommands[] = {
         .container = "client",
         .since = "2.6.9",
         .summary = "Name previously given to this connection",
+        .complexity = "O(1)",
+    },
+    {
+        .name = "caching",
+        .arity = 3,
+        .group = GROUP_CONNECTION,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_STALE,
+        .categories = CATEGORY_CONNECTION,
+        .handler = client_caching,
+        .container = "client",
+        .since = "6.0.0",
+        .summary = "Say whether the next command's keys are tracked",
+        .complexity = "O(1)",
+        .arguments = client_caching_arguments,
+    },
+    {
+        .name = "getredir",
+        .arity = 2,
+        .group = GROUP_CONNECTION,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_STALE,
+        .categories = CATEGORY_CONNECTION,
+        .handler = client_getredir,
+        .container = "client",
+        .since = "6.0.0",
+        .summary = "Who is told of changes in place of this connection",
+        .complexity = "O(1)",
+    },
+    {
+        .name = "tracking",
+        .arity = -3,
+        .group = GROUP_CONNECTION,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_STALE,
+        .categories = CATEGORY_CONNECTION,
+        .handler = client_tracking,
+        .classify = client_tracking_classify,
+        .container = "client",
+        .since = "6.0.0",
+        .summary = "Be told of changes of keys that this connection may have copies of",
+        .complexity = "O(1)",
+        .arguments = client_tracking_arguments,
+    },
+    {
+        .name = "trackinginfo",
+        .arity = 2,
+        .group = GROUP_CONNECTION,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_STALE,
+        .categories = CATEGORY_CONNECTION,
+        .handler = client_trackinginfo,
+        .container = "client",
+        .since = "6.2.0",
+        .summary = "How this connection is told of changes",
         .complexity = "O(1)",
     },
     {

@@ -89,8 +89,8 @@ static struct worker *worker_of_id(struct network *network, uint64_t id) {
     return &network->workers[id % network->worker_count];
 }
 
-uint32_t network_worker_of(const struct network *network, const struct session *session) {
-    return (uint32_t)(session->id % network->worker_count);
+uint32_t network_worker_of(const struct network *network, uint64_t session_id) {
+    return (uint32_t)(session_id % network->worker_count);
 }
 
 /* -- listening -- */

@@ -35,6 +35,7 @@ struct network_options {
     uint64_t keepalive_s;
     bool protected_mode;
     uint64_t query_buffer_limit;
+    uint64_t tracking_max_keys;           /* tracking-table-max-keys; 0: no limit. */
     struct output_limit output_limits[3]; /* normal, replica, pubsub */
 };
 extern const struct option network_option_rows[];
@@ -58,7 +59,7 @@ uint32_t network_worker_count(const struct network *network);
 struct loop *network_loop(struct network *network, uint32_t worker);
 struct dispatch_worker *network_dispatch_worker(struct network *network, uint32_t worker);
 /* The worker that a session belongs to. */
-uint32_t network_worker_of(const struct network *network, const struct session *session);
+uint32_t network_worker_of(const struct network *network, uint64_t session_id);
 
 /* -- other threads' clients -- */
 

@@ -144,6 +144,13 @@ const struct option network_option_rows[] = {
         .doc = "Without a password, serve the loopback interface only.",
     },
     {
+        .name = "tracking-table-max-keys",
+        .field = OPTION_UINT(struct network_options, tracking_max_keys),
+        .range = {.initial = 1000000, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Keys remembered for CLIENT TRACKING; beyond that some are called changed; 0: all.",
+    },
+    {
         .name = "client-query-buffer-limit",
         .field = OPTION_MEMORY(struct network_options, query_buffer_limit),
         .range = {.initial = 1073741824, .min = 1048576, .max = INT64_MAX},

@@ -6,6 +6,7 @@
 #include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/command/latency.h"
+#include "server/command/tracking.h"
 #include "server/net/network.h"
 #include "server/observe/latency_events.h"
 #include "server/observe/observe.h"
@@ -229,6 +230,9 @@ static void append_clients(void *state, struct buffer *out) {
     field_u64(out, "client_recent_max_input_buffer", stats.largest_input_buffer);
     field_u64(out, "client_recent_max_output_buffer", stats.largest_output_buffer);
     field_u64(out, "blocked_clients", stats.blocked_clients);
+    struct tracking_stats tracking;
+    tracking_stats_read(observer->options.modules->dispatcher, &tracking);
+    field_u64(out, "tracking_clients", tracking.clients);
 }
 
 static void append_ratio(struct buffer *out, const char *name, uint64_t over, uint64_t under) {
@@ -299,6 +303,11 @@ static void append_stats(void *state, struct buffer *out) {
     field_u64(out, "pubsub_channels", pubsub_name_count(pubsub, SUBSCRIPTION_CHANNEL));
     field_u64(out, "pubsub_patterns", pubsub_name_count(pubsub, SUBSCRIPTION_PATTERN));
     field_u64(out, "pubsubshard_channels", pubsub_name_count(pubsub, SUBSCRIPTION_SHARD));
+    struct tracking_stats tracking;
+    tracking_stats_read(observer->options.modules->dispatcher, &tracking);
+    field_u64(out, "tracking_total_keys", tracking.keys);
+    field_u64(out, "tracking_total_items", tracking.items);
+    field_u64(out, "tracking_total_prefixes", tracking.prefixes);
     field_u64(out, "total_forks", 0); // There is no fork: the field says so to who watches it.
     field_u64(out, "unexpected_error_replies", commands.unexpected_errors);
     field_u64(out, "total_error_replies", commands.errors);

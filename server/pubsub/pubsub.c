@@ -40,8 +40,8 @@ struct pubsub *pubsub_create(const struct pubsub_hooks *hooks) {
 
 static void free_listeners(void *arg, struct record *record) {
     (void)arg;
-    struct listeners *listeners = record_pointer(record);
-    mem_free(listeners->ids);
+    struct session_ids *listeners = record_pointer(record);
+    session_ids_deinit(listeners);
     mem_free(listeners);
     record_free(record);
 }
@@ -74,16 +74,11 @@ static void add_listener(struct pubsub *pubsub, enum subscription_kind kind, str
     struct record *record = table_find(&stripe->table, name, order);
     if (record == NULL) {
         record = record_create_pointer(&(struct record_spec){.type = RECORD_STRING, .key = name},
-                                       mem_alloc_zero(sizeof(struct listeners)));
+                                       mem_alloc_zero(sizeof(struct session_ids)));
         table_insert_take(&stripe->table, record, order, &hasher);
         atomic_fetch_add(&pubsub->name_counts[kind], 1);
     }
-    struct listeners *listeners = record_pointer(record);
-    if (listeners->count == listeners->cap) {
-        listeners->cap = listeners->cap == 0 ? 2 : listeners->cap * 2;
-        listeners->ids = mem_realloc(listeners->ids, listeners->cap * sizeof(*listeners->ids));
-    }
-    listeners->ids[listeners->count++] = session_id;
+    session_ids_add(record_pointer(record), session_id);
     pthread_mutex_unlock(&stripe->lock);
 }
 
@@ -94,15 +89,8 @@ static void remove_listener(struct pubsub *pubsub, enum subscription_kind kind, 
     pthread_mutex_lock(&stripe->lock);
     struct table_entry entry = table_find_entry(&stripe->table, name, order);
     if (entry.record != NULL) {
-        struct listeners *listeners = record_pointer(entry.record);
-        uint32_t at = 0;
-        while (at < listeners->count && listeners->ids[at] != session_id)
-            at++;
-        if (at < listeners->count) {
-            listeners->count--;
-            memmove(&listeners->ids[at], &listeners->ids[at + 1],
-                    (listeners->count - at) * sizeof(*listeners->ids));
-        }
+        struct session_ids *listeners = record_pointer(entry.record);
+        session_ids_remove(listeners, session_id);
         if (listeners->count == 0) {
             free_listeners(NULL, table_detach(&stripe->table, &entry, &hasher));
             atomic_fetch_sub(&pubsub->name_counts[kind], 1);
@@ -118,7 +106,7 @@ uint64_t pubsub_listener_count(struct pubsub *pubsub, enum subscription_kind kin
     pthread_mutex_lock(&stripe->lock);
     const struct record *record = table_find(&stripe->table, name, order);
     uint64_t count = 0;
-    if (record != NULL) count = ((const struct listeners *)record_pointer(record))->count;
+    if (record != NULL) count = ((const struct session_ids *)record_pointer(record))->count;
     pthread_mutex_unlock(&stripe->lock);
     return count;
 }
@@ -288,27 +276,26 @@ static void batch_send(struct pubsub *pubsub, struct batch *batch) {
 }
 
 static uint32_t worker_of(const struct pubsub *pubsub, uint64_t session_id) {
-    const struct session session = {.id = session_id};
-    return pubsub->hooks.worker_of(pubsub->hooks.network, &session);
+    return pubsub->hooks.worker_of(pubsub->hooks.network, session_id);
 }
 
 /* Sorts the listeners by worker: a delivery for each that has any. */
 static void collect(struct pubsub *pubsub, enum subscription_kind kind, struct bytes name,
-                    struct bytes channel, struct bytes message, const struct listeners *listeners,
+                    struct bytes channel, struct bytes message, const struct session_ids *listeners,
                     struct batch *batch) {
     enum { WORKER_MAX = 64 };
     uint32_t counts[WORKER_MAX] = {0};
     struct delivery *deliveries[WORKER_MAX] = {NULL};
     for (uint32_t i = 0; i < listeners->count; i++)
-        counts[worker_of(pubsub, listeners->ids[i])]++;
+        counts[worker_of(pubsub, listeners->items[i])]++;
     for (uint32_t i = 0; i < listeners->count; i++) {
-        uint32_t worker = worker_of(pubsub, listeners->ids[i]);
+        uint32_t worker = worker_of(pubsub, listeners->items[i]);
         if (deliveries[worker] == NULL) {
             deliveries[worker] =
                 delivery_create(pubsub, kind, name, channel, message, counts[worker]);
             batch_add(batch, deliveries[worker], worker);
         }
-        deliveries[worker]->ids[deliveries[worker]->count++] = listeners->ids[i];
+        deliveries[worker]->ids[deliveries[worker]->count++] = listeners->items[i];
     }
 }
 
@@ -324,7 +311,7 @@ static void try_pattern(void *arg, struct record *record) {
     struct pattern_walk *walk = arg;
     struct bytes pattern = record_key(record);
     if (!glob_matches(pattern, walk->channel, false)) return;
-    const struct listeners *listeners = record_pointer(record);
+    const struct session_ids *listeners = record_pointer(record);
     collect(walk->pubsub, SUBSCRIPTION_PATTERN, pattern, walk->channel, walk->message, listeners,
             walk->batch);
     walk->receivers += listeners->count;
@@ -341,7 +328,7 @@ uint64_t pubsub_publish(struct pubsub *pubsub, struct bytes channel, struct byte
         pthread_mutex_lock(&stripe->lock);
         const struct record *record = table_find(&stripe->table, channel, order);
         if (record != NULL) {
-            const struct listeners *listeners = record_pointer(record);
+            const struct session_ids *listeners = record_pointer(record);
             collect(pubsub, kind, channel, channel, message, listeners, &batch);
             receivers += listeners->count;
         }

@@ -20,7 +20,7 @@ enum subscription_kind { SUBSCRIPTION_CHANNEL, SUBSCRIPTION_PATTERN, SUBSCRIPTIO
 /* What the network has to supply: main wires it. */
 struct pubsub_hooks {
     struct network *network;
-    uint32_t (*worker_of)(const struct network *network, const struct session *session);
+    uint32_t (*worker_of)(const struct network *network, uint64_t session_id);
     /* True on the thread of this worker. */
     bool (*is_worker)(const struct network *network, uint32_t worker);
     void (*post)(struct network *network, uint32_t worker, void (*fn)(void *arg), void *arg);

@@ -4,17 +4,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/command/session_ids.h"
 #include "server/pubsub/pubsub.h"
 #include "server/structs/table.h"
 
 enum { STRIPES = 16, KINDS = 3 };
-
-/* Who listens to one name, in the order in which they came. */
-struct listeners {
-    uint64_t *ids; /* Of sessions. */
-    uint32_t count;
-    uint32_t cap;
-};
 
 struct stripe {
     pthread_mutex_t lock; /* A leaf. */

@@ -13,6 +13,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/replication/replication_internal.h"
 
@@ -168,6 +169,7 @@ static void replace_data(struct replication *replication, struct databases *fres
         if (databases_keyspace_if_any(databases, db) != NULL)
             transaction_touch_all(databases, db, NULL);
     }
+    tracking_flush(replication->made_of.modules->dispatcher);
     databases_adopt(databases, fresh);
 }
 

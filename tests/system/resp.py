@@ -1,4 +1,4 @@
-"""A small RESP2 client over plain sockets, and a cluster client on top of it.
+"""A small client of RESP2 and RESP3 over plain sockets, and a cluster client on top of it.
 
 The tests use these beside the real client libraries because these hide nothing: there is no retry, no pool,
 and every redirection is counted and visible.
@@ -31,7 +31,8 @@ def encode(*words):
 
 
 class Connection:
-    """One connection. Replies: bytes, int, list, None; errors are raised by `call` and returned by `read`."""
+    """One connection. Replies: bytes, int, list, None, and in RESP3 dict, bool, float; errors are raised by `call` and
+    returned by `read`. RESP3's pushes are lists like any other."""
 
     def __init__(self, port, host='127.0.0.1', path=None, timeout=10.0):
         if path:
@@ -98,7 +99,19 @@ class Connection:
         if kind == b'*':
             count = int(rest)
             return None if count < 0 else [self.read() for _ in range(count)]
-        raise ValueError('not RESP2: %r' % line)
+        if kind in (b'~', b'>'):
+            return [self.read() for _ in range(int(rest))]
+        if kind == b'%':
+            return {self.read(): self.read() for _ in range(int(rest))}
+        if kind == b'_':
+            return None
+        if kind == b'#':
+            return rest == b't'
+        if kind == b',':
+            return float(rest)
+        if kind == b'=':
+            return self._take(int(rest) + 2)[4:-2]
+        raise ValueError('not RESP: %r' % line)
 
     def call(self, *words):
         self.send(*words)

@@ -2,6 +2,7 @@
 #include <limits.h>
 
 #include "server/command/blocking.h"
+#include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/types/generic/generic_internal.h"
 
@@ -34,6 +35,7 @@ static void flush_database(struct command_context *context, unsigned db, bool is
 
 /* Propagated even when nothing was there: a replica may hold what the primary does not. */
 static void finish_flush(struct command_context *context) {
+    tracking_flush(context->modules->dispatcher);
     context->changes++;
     context->keyspace = databases_keyspace(context->databases, context->session->db);
     reply_ok(context->reply);
