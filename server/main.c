@@ -17,12 +17,14 @@
 #include "server/cluster/cluster.h"
 #include "server/cluster/migrate.h"
 #include "server/command/dispatch.h"
+#include "server/command/eviction.h"
 #include "server/command/latency.h"
 #include "server/command/tracking.h"
 #include "server/command/transaction.h"
 #include "server/config/config.h"
 #include "server/journal/journal.h"
 #include "server/keyspace/keyspace.h"
+#include "server/keyspace/memory_options.h"
 #include "server/keyspace/type_options.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/net/network.h"
@@ -106,6 +108,13 @@ static bool apply_security(void *context, struct config_change *change) {
     return true;
 }
 
+static bool apply_memory(void *context, struct config_change *change) {
+    struct server *server = context;
+    (void)change;
+    dispatcher_apply_memory_options(server->dispatcher);
+    return true;
+}
+
 static bool apply_network(void *context, struct config_change *change) {
     struct server *server = context;
     (void)change;
@@ -145,6 +154,8 @@ static void register_options(struct server *server) {
                     NULL);
     config_register(config, data_type_option_rows, data_type_option_count, &server->type_options,
                     NULL, NULL);
+    config_register(config, memory_option_rows, memory_option_count, &server->type_options.memory,
+                    apply_memory, server);
     config_register(config, lazy_free_options, lazy_free_option_count, &server->type_options, NULL,
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
@@ -208,6 +219,8 @@ static void on_expiry(void *arg) {
     uint64_t began_us = clock_monotonic_us();
     dispatch_expire_some(server->node_worker, EXPIRE_BUDGET);
     observer_note_event(server->modules.observer, "expire-cycle", clock_monotonic_us() - began_us);
+    observer_note_event(server->modules.observer, "eviction-cycle",
+                        eviction_continue(server->node_worker));
 }
 
 static void defer(void *state, void (*job)(void *arg), void *arg) {
@@ -271,6 +284,11 @@ static const char *disk_error(void *state) {
            "configured to report errors during writes if RDB snapshotting fails "
            "(stop-writes-on-bgsave-error option). Please check the Redis logs for details about "
            "the RDB error.";
+}
+
+static uint64_t pending_frees(void *state) {
+    struct server *server = state;
+    return background_pending(server->background);
 }
 
 /* Brings back what the last save kept. False: there is a file, and it is no good. */
@@ -356,7 +374,6 @@ static void create_threads(struct server *server) {
 }
 
 static void create_modules(struct server *server) {
-    struct mem_stats memory;
     struct rng rng;
     rng_seed_from_os(&rng);
     rng_hex(&rng, server->run_id, sizeof(server->run_id) - 1);
@@ -391,7 +408,6 @@ static void create_modules(struct server *server) {
         .exclusive = server->exclusive,
     });
     server->modules.migrator = migrator_create(&server->modules, &server->network_options);
-    mem_stats_read(&memory);
     const char *config_file = config_path(server->config);
     server->modules.observer = observer_create(&(struct observer_options){
         .modules = &server->modules,
@@ -399,9 +415,10 @@ static void create_modules(struct server *server) {
         .network = &server->network_options,
         .databases = server->databases,
         .background = server->background,
+        .types = &server->type_options,
         .executable = server->executable,
         .config_file = config_file == NULL ? "" : config_file,
-        .memory_at_start = memory.allocated_bytes,
+        .memory_at_start = mem_used_bytes(),
         .run_id = server->run_id,
     });
     observer_add_section(server->modules.observer, "Persistence", snapshot_info,
@@ -425,11 +442,14 @@ static void create_modules(struct server *server) {
                                                  .post_worker = network_post_worker,
                                                  .find = network_find,
                                                  .pushed = network_pushed,
+                                                 .pending_frees = pending_frees,
+                                                 .pending_frees_state = server,
                                                  .slow = observer_note_slow,
                                                  .slow_state = server->modules.observer,
                                              });
     dispatcher_set_password(server->dispatcher, server->security_options.password);
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
+    dispatcher_apply_memory_options(server->dispatcher);
     track_durations(server);
 }
 
@@ -542,6 +562,7 @@ int main(int argc, char **argv) {
     int status = handle_special_arguments(argc, argv);
     if (status >= 0) return status;
     struct server server = {0};
+    mem_count_thread();
     ssize_t len = readlink("/proc/self/exe", server.executable, sizeof(server.executable) - 1);
     if (len < 0) server.executable[0] = '\0';
     server.config = config_create(&config_file_io);

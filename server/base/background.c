@@ -40,6 +40,7 @@ static struct job *next_job(struct background *background) {
 
 static void *run(void *arg) {
     struct background *background = arg;
+    mem_count_thread();
     for (struct job *job = next_job(background); job != NULL; job = next_job(background)) {
         job->run(job->arg);
         mem_free(job);

@@ -1,7 +1,7 @@
 #include "server/base/mem.h"
 
 #include <malloc.h>
-#include <stdint.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +78,77 @@ static size_t read_stat(const char *name) {
     return mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
 }
 
+/* Counters of one thread; they lie in its own memory. */
+struct thread_counters {
+    const volatile uint64_t *allocated;
+    const volatile uint64_t *freed;
+};
+
+enum { COUNTED_THREADS_MAX = 256 };
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_key_t ending;
+    bool has_key;
+    uint32_t count;
+    int64_t ended_bytes; /* Of threads that are gone. */
+    struct thread_counters threads[COUNTED_THREADS_MAX];
+} counted = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct thread_counters own_counters(void) {
+    struct thread_counters own = {NULL, NULL};
+    uint64_t *pointer = NULL;
+    size_t len = sizeof(pointer);
+    if (mallctl("thread.allocatedp", &pointer, &len, NULL, 0) == 0) own.allocated = pointer;
+    if (mallctl("thread.deallocatedp", &pointer, &len, NULL, 0) == 0) own.freed = pointer;
+    return own;
+}
+
+static int64_t net_bytes(const struct thread_counters *counters) {
+    return (int64_t)(*counters->allocated - *counters->freed);
+}
+
+static _Thread_local struct thread_counters this_thread;
+
+static void forget_thread(void *arg) {
+    (void)arg;
+    pthread_mutex_lock(&counted.lock);
+    for (uint32_t i = 0; i < counted.count; i++) {
+        if (counted.threads[i].allocated != this_thread.allocated) continue;
+        counted.ended_bytes += net_bytes(&counted.threads[i]);
+        counted.threads[i] = counted.threads[--counted.count];
+        break;
+    }
+    pthread_mutex_unlock(&counted.lock);
+}
+
+void mem_count_thread(void) {
+    if (this_thread.allocated != NULL) return;
+    struct thread_counters own = own_counters();
+    if (own.allocated == NULL || own.freed == NULL) return;
+    pthread_mutex_lock(&counted.lock);
+    if (!counted.has_key) counted.has_key = pthread_key_create(&counted.ending, forget_thread) == 0;
+    bool has_room = counted.has_key && counted.count < COUNTED_THREADS_MAX;
+    if (has_room) counted.threads[counted.count++] = own;
+    pthread_mutex_unlock(&counted.lock);
+    if (!has_room) return;
+    this_thread = own;
+    (void)pthread_setspecific(counted.ending, &counted); // Without it the count stays a bit wrong.
+}
+
+int64_t mem_thread_bytes(void) {
+    return this_thread.allocated == NULL ? 0 : net_bytes(&this_thread);
+}
+
+size_t mem_used_bytes(void) {
+    pthread_mutex_lock(&counted.lock);
+    int64_t sum = counted.ended_bytes;
+    for (uint32_t i = 0; i < counted.count; i++)
+        sum += net_bytes(&counted.threads[i]);
+    pthread_mutex_unlock(&counted.lock);
+    return sum < 0 ? 0 : (size_t)sum;
+}
+
 void mem_stats_read(struct mem_stats *out) {
     uint64_t epoch = 1;
     size_t len = sizeof(epoch);
@@ -103,6 +174,23 @@ void mem_purge(void) {
 
 size_t mem_good_size(size_t size) {
     return (size + 15) & ~(size_t)15;
+}
+
+/* The sanitizers' allocator knows what is handed out; the C library's is asked. */
+__attribute__((weak)) size_t __sanitizer_get_current_allocated_bytes(void);
+
+void mem_count_thread(void) {
+}
+
+size_t mem_used_bytes(void) {
+    if (__sanitizer_get_current_allocated_bytes != NULL)
+        return __sanitizer_get_current_allocated_bytes();
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+int64_t mem_thread_bytes(void) {
+    return (int64_t)mem_used_bytes();
 }
 
 void mem_stats_read(struct mem_stats *out) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "server/base/compiler.h"
 
@@ -39,6 +40,17 @@ struct mem_stats {
     size_t mapped_bytes;
 };
 void mem_stats_read(struct mem_stats *out);
+
+/* The calling thread's allocations are counted from now on, until it ends: what mem_used_bytes and
+ * mem_thread_bytes say. Every thread that allocates for longer than it lives calls it once. */
+void mem_count_thread(void);
+
+/* Bytes handed out and not given back, over all counted threads. A mutex and two loads a thread. */
+size_t mem_used_bytes(void);
+
+/* What the calling thread has allocated more than it has freed: a difference of two calls says how
+ * much it took meanwhile. Some nanoseconds. */
+int64_t mem_thread_bytes(void);
 
 /* Resident set size of the process, from the kernel. */
 size_t mem_resident_bytes(void);

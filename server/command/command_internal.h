@@ -66,7 +66,11 @@ struct dispatch_worker {
     uint32_t **latencies; /* By id: counts of durations in ticks, made with the first one. */
     struct error_count error_counts[ERROR_CODE_MAX];
     uint32_t error_code_count;
-    uint64_t actor_id;           /* The session whose command changes keys; 0: none's. */
+    uint64_t actor_id;     /* The session whose command changes keys; 0: none's. */
+    bool is_out_of_memory; /* For the command in work: no key can make room. */
+    int64_t room;          /* Bytes that the worker may take before it looks again (eviction.c), */
+    int64_t room_from;     /* counted from here, as mem_thread_bytes. */
+    struct eviction_pool *candidates;
     struct buffer invalidations; /* What tracking sessions are to be told (tracking.c). */
     struct dispatch_worker *next;
 } CACHE_ALIGNED;
@@ -81,6 +85,13 @@ struct tracking {
     pthread_rwlock_t lock; /* A leaf, for what follows. */
     struct tracked_prefix *prefixes;
     struct session_ids sessions; /* All that track. */
+};
+
+/* maxmemory: eviction.h. */
+struct eviction_state {
+    _Atomic uint64_t evicted_keys;
+    _Atomic uint64_t exceeded_us;
+    _Atomic uint64_t exceeded_since_us; /* 0: it is not. */
 };
 
 struct pause {
@@ -107,10 +118,12 @@ struct dispatcher {
     struct buffer monitors;        /* Ids of the sessions that watch (monitor.c). */
     _Atomic uint32_t monitor_count;
     struct tracking tracking;
+    struct eviction_state eviction;
     _Atomic uint64_t waiter_count;
     _Atomic uint64_t serving_rounds;
     pthread_mutex_t workers_lock;
     struct dispatch_worker *workers;
+    uint32_t worker_count;
 };
 
 /* Fills in what a context has in common for all commands of a session. */
@@ -179,6 +192,17 @@ static inline void latency_note(struct dispatch_worker *worker, uint32_t command
     if (UNLIKELY(counts == NULL)) counts = latency_counts_create(worker, command_id);
     counts[latency_bucket(ticks)]++;
 }
+
+/* Deletes a key by the server's own decision, as a unit of its own: with what is propagated, who
+ * watches, waits and listens. The slot is locked; session->db is the key's. */
+void dispatch_drop_key(struct dispatch_worker *worker, struct session *session,
+                       const struct key *key, struct table_entry *entry, bool is_lazy,
+                       unsigned event_class, const char *event);
+
+/* Before a command: false when more memory is used than may be and no key can go. Nothing locked.
+ */
+bool eviction_make_room(struct dispatch_worker *worker);
+void eviction_pool_destroy(struct eviction_pool *pool);
 
 void tracking_init(struct tracking *tracking);
 void tracking_deinit(struct tracking *tracking);

@@ -7,6 +7,7 @@
 #include "server/base/mem.h"
 #include "server/base/number.h"
 #include "server/command/command_internal.h"
+#include "server/keyspace/access.h"
 
 void context_init(struct command_context *context, struct dispatch_worker *worker,
                   struct session *session, int64_t now_ms) {
@@ -85,6 +86,16 @@ struct record *context_peek(struct command_context *context, const struct key *k
     return find_living(context, key).record;
 }
 
+/* Moves the access clock. */
+static inline void note_use(const struct command_context *context, struct record *record) {
+    const struct memory_options *options = &context->types->memory;
+    uint32_t access = UNLIKELY(memory_is_lfu(options))
+                          ? access_used(options, record, context->now_ms, context->rng)
+                          : access_clock(context->now_ms);
+    // Written only when it changes: a read should leave the line clean.
+    if (record_access(record) != access) record_set_access(record, access);
+}
+
 struct record *context_find(struct command_context *context, const struct key *key) {
     struct record *record = find_living(context, key).record;
     if (record == NULL) {
@@ -93,10 +104,7 @@ struct record *context_find(struct command_context *context, const struct key *k
         return NULL;
     }
     context->worker->stats.keyspace_hits++;
-    uint32_t access = (uint32_t)(context->now_ms / 1000) & 0xffffffu;
-    // Written only when it changes: a read should leave the line clean.
-    if (record_access(record) != access && !context->session->is_no_touch)
-        record_set_access(record, access);
+    if (!context->session->is_no_touch) note_use(context, record);
     return record;
 }
 
@@ -111,8 +119,7 @@ bool context_find_for_write(struct command_context *context, const struct key *k
         return false;
     }
     keyspace_before_change(context->keyspace, key, entry->record);
-    uint32_t access = (uint32_t)(context->now_ms / 1000) & 0xffffffu;
-    if (record_access(entry->record) != access) record_set_access(entry->record, access);
+    note_use(context, entry->record);
     return true;
 }
 
@@ -138,14 +145,17 @@ bool context_find_typed_for_write(struct command_context *context, const struct 
 
 void context_insert_take(struct command_context *context, const struct key *key,
                          struct record *record) {
-    record_set_access(record, (uint32_t)(context->now_ms / 1000));
+    record_set_access(record, access_new(&context->types->memory, context->now_ms));
     keyspace_insert_take(context->keyspace, key, record);
     dispatch_notify(context->worker, context->keyspace, key->name, EVENT_NEW, "new");
 }
 
 void context_replace_take(struct command_context *context, const struct key *key,
                           struct table_entry *entry, struct record *record) {
-    record_set_access(record, (uint32_t)(context->now_ms / 1000));
+    // A value that is replaced keeps how often its key is used.
+    record_set_access(record, memory_is_lfu(&context->types->memory)
+                                  ? record_access(entry->record)
+                                  : access_clock(context->now_ms));
     keyspace_replace_take(context->keyspace, key, entry, record);
 }
 

@@ -111,6 +111,7 @@ struct dispatch_worker *dispatch_worker_create(struct dispatcher *dispatcher, st
     pthread_mutex_lock(&dispatcher->workers_lock);
     worker->next = dispatcher->workers;
     dispatcher->workers = worker;
+    dispatcher->worker_count++;
     pthread_mutex_unlock(&dispatcher->workers_lock);
     return worker;
 }
@@ -123,6 +124,7 @@ void dispatch_worker_destroy(struct dispatch_worker *worker) {
     while (*link != worker)
         link = &(*link)->next;
     *link = worker->next;
+    dispatcher->worker_count--;
     pthread_mutex_unlock(&dispatcher->workers_lock);
     journal_unit_deinit(&worker->unit);
     mem_free(worker->keys);
@@ -134,6 +136,7 @@ void dispatch_worker_destroy(struct dispatch_worker *worker) {
     mem_free(worker->latencies);
     mem_free(worker->noted);
     buffer_deinit(&worker->invalidations);
+    eviction_pool_destroy(worker->candidates);
     mem_free(worker);
 }
 
@@ -387,6 +390,12 @@ static enum admission_verdict refuse(struct command_context *context, const char
     return REFUSED;
 }
 
+/* What is put into a transaction takes memory whatever it does. */
+static bool would_queue(const struct session *session, const struct command *row) {
+    return session->transaction != NULL && (row->flags & COMMAND_TRANSACTION) == 0 &&
+           (row->flags & COMMAND_NO_AUTH) == 0; // QUIT and RESET run at once.
+}
+
 /* `flags` are the row's, or for EXEC the union of its queue's. Order: spec/replication.md 13. */
 static enum admission_verdict admit(struct dispatch_worker *worker, struct command_context *context,
                                     uint32_t flags, const struct key *keys, uint32_t key_count) {
@@ -401,6 +410,9 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
         dispatcher->hooks.redirect(context->modules->cluster, context, flags, keys, key_count))
         return REFUSED;
+    if (UNLIKELY(worker->is_out_of_memory) &&
+        ((flags & COMMAND_DENY_OOM) != 0 || would_queue(session, context->command)))
+        return refuse(context, "OOM command not allowed when used memory > 'maxmemory'.");
     if ((admission & ADMISSION_DISK_ERROR) != 0 &&
         (is_write || strcmp(context->command->name, "ping") == 0))
         return refuse(context, dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state));
@@ -707,6 +719,8 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
         return DISPATCH_DONE;
     }
     bool was_asking = session->is_asking;
+    if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_MEMORY) != 0))
+        worker->is_out_of_memory = !eviction_make_room(worker);
     enum dispatch_result result = run_entry(worker, session, entry, argv, argc);
     if (UNLIKELY(worker->noted_count > 0) && !worker->is_exclusive) blocking_serve(worker);
     if (UNLIKELY(result == DISPATCH_PAUSED)) return result;
@@ -785,35 +799,41 @@ uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot) {
 
 enum { DUE_AT_ONCE = 16, BUCKETS_AT_ONCE = 64 };
 
+void dispatch_drop_key(struct dispatch_worker *worker, struct session *session,
+                       const struct key *key, struct table_entry *entry, bool is_lazy,
+                       unsigned event_class, const char *event) {
+    struct command_context context;
+    context_init(&context, worker, session, worker->batch_wall_ms);
+    if (context.is_journaled) {
+        struct bytes effect[2] = {is_lazy ? BYTES_LITERAL("UNLINK") : BYTES_LITERAL("DEL"),
+                                  key->name};
+        journal_unit_add(&worker->unit, session->db, effect, 2);
+    }
+    dispatch_touch(worker, context.keyspace, key);
+    dispatch_notify(worker, context.keyspace, key->name, event_class, event);
+    keyspace_before_change(context.keyspace, key, entry->record);
+    keyspace_delete(context.keyspace, key, entry);
+    dispatch_commit(worker, session);
+}
+
 /* Deletes what is due in one slot. Returns how many; *out_more when it had to stop early. */
 static uint32_t expire_slot(struct dispatch_worker *worker, struct session *session,
                             struct keyspace *keyspace, uint16_t slot, bool *out_more) {
     struct dispatcher *dispatcher = worker->dispatcher;
     while (!lock_slot(worker, slot)) {
     }
-    struct command_context context;
-    context_init(&context, worker, session, (int64_t)clock_wall_ms());
-    context.keyspace = keyspace;
     struct record *due[DUE_AT_ONCE];
     uint32_t earliest = 0;
     uint32_t found =
-        table_collect_due(keyspace_table(keyspace, slot), context.now_ms, BUCKETS_AT_ONCE,
+        table_collect_due(keyspace_table(keyspace, slot), (int64_t)clock_wall_ms(), BUCKETS_AT_ONCE,
                           &worker->expire_cursor, due, DUE_AT_ONCE, &earliest);
     for (uint32_t i = 0; i < found; i++) {
         struct bytes name = record_key(due[i]);
         struct key key;
         key_init(&key, dispatcher->databases, name);
         struct table_entry entry = keyspace_find_entry(keyspace, &key);
-        if (context.is_journaled) {
-            struct bytes effect[2] = {
-                context.types->lazy_expire ? BYTES_LITERAL("UNLINK") : BYTES_LITERAL("DEL"), name};
-            journal_unit_add(&worker->unit, keyspace_database(keyspace), effect, 2);
-        }
-        dispatch_touch(worker, keyspace, &key);
-        dispatch_notify(worker, keyspace, name, EVENT_EXPIRED, "expired");
-        keyspace_before_change(keyspace, &key, entry.record);
-        keyspace_delete(keyspace, &key, &entry);
-        dispatch_commit(worker, session); // Each key is a unit of its own.
+        dispatch_drop_key(worker, session, &key, &entry, dispatcher->types->lazy_expire,
+                          EVENT_EXPIRED, "expired");
     }
     // A table that shrank under the cursor is looked at again from its beginning.
     *out_more = worker->expire_cursor != 0 || found == DUE_AT_ONCE;

@@ -33,6 +33,7 @@ enum {
     ADMISSION_PAUSE_ALL = 1 << 9,
     ADMISSION_REPLICA = 1 << 10, /* Expired keys are hidden, not deleted. */
     ADMISSION_HOLD = 1 << 11,    /* Some keys are held (hold.h). */
+    ADMISSION_MEMORY = 1 << 12,  /* maxmemory is set (eviction.h). */
 };
 
 enum dispatch_result {
@@ -70,6 +71,9 @@ struct dispatch_hooks {
     void (*post_worker)(struct network *network, uint32_t worker, void (*fn)(void *arg), void *arg);
     struct session *(*find)(struct network *network, uint64_t session_id);
     void (*pushed)(struct network *network, struct session *session);
+    /* How many values are being freed in the background. */
+    uint64_t (*pending_frees)(void *state);
+    void *pending_frees_state;
     /* A command took at least as long as dispatcher_track_slow says. Nothing is locked, or only
      * slots. The words are borrowed. */
     void (*slow)(void *state, const struct session *session, const struct command *row,

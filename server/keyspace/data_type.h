@@ -12,6 +12,7 @@
 #include "server/base/buffer.h"
 #include "server/base/compiler.h"
 #include "server/base/status.h"
+#include "server/keyspace/memory_options.h"
 #include "server/structs/record.h"
 
 enum record_type {
@@ -47,6 +48,7 @@ struct data_type_options {
     bool lazy_server_del;        /* what another value replaces, */
     bool lazy_user_del;          /* what DEL deletes, */
     bool lazy_user_flush;        /* what FLUSHALL and FLUSHDB empty without being told how. */
+    struct memory_options memory;
 };
 
 /* What a loader has at hand. */

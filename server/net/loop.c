@@ -204,6 +204,7 @@ void loop_run(struct loop *loop) {
 }
 
 static void *thread_main(void *arg) {
+    mem_count_thread();
     loop_run(arg);
     return NULL;
 }

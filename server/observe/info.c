@@ -5,6 +5,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/mem.h"
+#include "server/command/eviction.h"
 #include "server/command/latency.h"
 #include "server/command/tracking.h"
 #include "server/net/network.h"
@@ -140,11 +141,7 @@ void observer_tick(struct observer *observer, uint64_t monotonic_ms) {
     sample(observer, &observer->output, network.output_bytes, elapsed_ms);
     observer->sample_at = (observer->sample_at + 1) % SAMPLES;
     observer->sampled_ms = monotonic_ms;
-    if (observer->sample_at == 0) { // Reading the allocator's figures costs some microseconds.
-        struct mem_stats memory;
-        mem_stats_read(&memory);
-        note_peak(observer, memory.allocated_bytes);
-    }
+    if (observer->sample_at == 0) note_peak(observer, mem_used_bytes());
 }
 
 void observer_reset(struct observer *observer) {
@@ -247,7 +244,7 @@ static void append_memory(void *state, struct buffer *out) {
     struct network_stats network;
     mem_stats_read(&memory);
     network_stats_read(observer->options.modules->network, &network);
-    uint64_t used = memory.allocated_bytes;
+    uint64_t used = mem_used_bytes();
     uint64_t peak = note_peak(observer, used);
     uint64_t resident = mem_resident_bytes();
     uint64_t tables = databases_table_bytes(observer->options.databases);
@@ -273,6 +270,11 @@ static void append_memory(void *state, struct buffer *out) {
     append_ratio(out, "allocator_rss", memory.resident_bytes, memory.active_bytes);
     append_ratio(out, "rss_overhead", resident, memory.resident_bytes);
     append_ratio(out, "mem_fragmentation", resident, used);
+    const struct memory_options *limits = &observer->options.types->memory;
+    field_memory(out, "maxmemory", limits->max_bytes);
+    field_text(out, "maxmemory_policy", memory_policy_name(limits->policy));
+    field_u64(out, "mem_not_counted_for_evict",
+              eviction_uncounted_bytes(observer->options.modules->dispatcher));
     field_u64(out, "mem_clients_normal", network.client_memory_bytes);
     field_text(out, "mem_allocator", mem_allocator_name());
     field_u64(out, "lazyfree_pending_objects", background_pending(observer->options.background));
@@ -297,6 +299,11 @@ static void append_stats(void *state, struct buffer *out) {
     field_u64(out, "rejected_connections", network.connections_rejected);
     field_u64(out, "expired_keys", commands.expired_keys);
     field_u64(out, "expired_keys_active", commands.expired_by_cycle);
+    struct eviction_stats eviction;
+    eviction_stats_read(observer->options.modules->dispatcher, &eviction);
+    field_u64(out, "evicted_keys", eviction.evicted_keys);
+    field_u64(out, "total_eviction_exceeded_time", eviction.exceeded_us / 1000);
+    field_u64(out, "current_eviction_exceeded_time", eviction.current_exceeded_us / 1000);
     field_u64(out, "keyspace_hits", commands.keyspace_hits);
     field_u64(out, "keyspace_misses", commands.keyspace_misses);
     const struct pubsub *pubsub = observer->options.modules->pubsub;

@@ -44,6 +44,7 @@ struct observer_options {
     const struct network_options *network;
     struct databases *databases;
     struct background *background;
+    const struct data_type_options *types;
     const char *executable;
     const char *config_file; /* "" when there is none. */
     uint64_t memory_at_start;

@@ -205,6 +205,7 @@ static void *run(void *arg) {
     struct loader *loader = arg;
     struct replication *replication = loader->replication;
     pthread_setname_np(pthread_self(), "loader");
+    mem_count_thread();
     // The data that is served is of the history that comes in: it may be read on meanwhile.
     uint32_t bit = !loader->is_through_file && loader->is_same_history ? ADMISSION_ASYNC_LOADING
                                                                        : ADMISSION_LOADING;

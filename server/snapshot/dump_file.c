@@ -135,12 +135,12 @@ bool snapshot_save_in_background(struct snapshotter *snapshotter,
 
 struct direct_save {
     struct rdb_writer writer;
-    const struct databases *databases;
+    const struct snapshotter *snapshotter;
 };
 
 static void write_visit(void *arg, struct record *record) {
     struct direct_save *save = arg;
-    snapshot_write_record(&save->writer, databases_type(save->databases, record), record);
+    snapshot_write_record(save->snapshotter, &save->writer, record);
 }
 
 static void write_keyspace(struct direct_save *save, struct keyspace *keyspace, unsigned db) {
@@ -160,7 +160,7 @@ enum status snapshot_save_now(struct snapshotter *snapshotter) {
     struct dump_file *file = dump_file_open(snapshotter);
     enum status status = STATUS_IO_ERROR;
     if (file != NULL) {
-        struct direct_save save = {.databases = databases};
+        struct direct_save save = {.snapshotter = snapshotter};
         struct snapshot_replication replication = {0};
         if (snapshotter->options.read_replication != NULL)
             snapshotter->options.read_replication(snapshotter->options.replication_state,

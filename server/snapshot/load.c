@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/keyspace/access.h"
 #include "server/rdb/rdb_file.h"
 #include "server/snapshot/snapshot_internal.h"
 
@@ -52,6 +53,15 @@ static const struct data_type *type_that_loads(const struct load *load, unsigned
 }
 
 /* Puts a loaded record in place. False: the key is there already. */
+/* The file's word counts where it is of the kind that the policy asks for. */
+static uint32_t access_of(const struct load *load, const struct rdb_item *item) {
+    const struct memory_options *options = &load->snapshotter->options.types->memory;
+    if (!memory_is_lfu(options))
+        return access_clock_idle(load->now_ms, item->has_idle ? item->idle_seconds : 0);
+    return item->has_freq ? access_counted(load->now_ms, item->freq)
+                          : access_new(options, load->now_ms);
+}
+
 static bool insert(struct load *load, struct bytes name, struct record *record,
                    const struct rdb_item *item) {
     struct key key;
@@ -63,8 +73,7 @@ static bool insert(struct load *load, struct bytes name, struct record *record,
         return false;
     }
     if (item->has_expiry) record = record_with_deadline(record, true, item->expires_at_ms);
-    uint64_t idle = item->has_idle ? item->idle_seconds : 0;
-    record_set_access(record, (uint32_t)((uint64_t)load->now_ms / 1000 - idle));
+    record_set_access(record, access_of(load, item));
     keyspace_insert_take(load->keyspace, &key, record);
     load->loaded->keys++;
     return true;

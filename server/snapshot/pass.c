@@ -2,6 +2,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/keyspace/access.h"
 #include "server/snapshot/snapshot_internal.h"
 
 enum {
@@ -27,9 +28,15 @@ void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replic
     rdb_write_aux_number(writer, "aof-base", 0);
 }
 
-void snapshot_write_record(struct rdb_writer *writer, const struct data_type *type,
+void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                            const struct record *record) {
+    const struct data_type *type = databases_type(snapshotter->options.databases, record);
+    const struct memory_options *options = &snapshotter->options.types->memory;
     if (record_has_deadline(record)) rdb_write_expiry(writer, record_deadline_ms(record));
+    if ((options->policy & EVICT_LRU) != 0)
+        rdb_write_idle(writer, (uint64_t)access_idle_ms(record, (int64_t)clock_wall_ms()) / 1000);
+    if (memory_is_lfu(options))
+        rdb_write_freq(writer, (uint8_t)access_counter(options, record, (int64_t)clock_wall_ms()));
     rdb_write_key(writer, (enum rdb_type)type->rdb_type(record), record_key(record));
     type->save(record, writer);
 }
@@ -40,8 +47,7 @@ static void write_record(struct snapshot_pass *pass, unsigned number, const stru
         rdb_write_select_db(&pass->writer, number);
         pass->written_database = (int)number;
     }
-    const struct data_type *type = databases_type(pass->snapshotter->options.databases, record);
-    snapshot_write_record(&pass->writer, type, record);
+    snapshot_write_record(pass->snapshotter, &pass->writer, record);
 }
 
 static enum status gather(void *context, struct bytes bytes) {
@@ -199,6 +205,7 @@ static void *run(void *arg) {
     struct snapshot_pass *pass = arg;
     struct exclusive *exclusive = pass->snapshotter->options.exclusive;
     pthread_setname_np(pthread_self(), "snapshot");
+    mem_count_thread();
     walk(pass);
     pthread_mutex_lock(&pass->lock);
     rdb_write_end(&pass->writer);

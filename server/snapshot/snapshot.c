@@ -67,6 +67,7 @@ static bool is_due(const struct snapshotter *snapshotter, uint64_t now_ms) {
 
 static void *begin_on_thread(void *arg) {
     struct snapshotter *snapshotter = arg;
+    mem_count_thread();
     exclusive_begin(snapshotter->options.exclusive, NULL);
     snapshot_save_in_background(snapshotter, NULL, NULL);
     exclusive_end(snapshotter->options.exclusive, NULL);

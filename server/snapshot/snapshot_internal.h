@@ -66,6 +66,7 @@ struct snapshotter {
 /* Writes what stands before the first key. The writer's sink is set. */
 void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replication *replication,
                          uint64_t used_bytes);
-void snapshot_write_record(struct rdb_writer *writer, const struct data_type *type,
+/* A key with what goes before it: deadline, and idle time or counter where the policy asks. */
+void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                            const struct record *record);
 uint64_t snapshot_changes(const struct snapshotter *snapshotter);

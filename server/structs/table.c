@@ -454,6 +454,52 @@ struct record *table_random(const struct table *table, struct rng *rng) {
     }
 }
 
+/* Adds the records of a bucket and its chain. */
+static uint32_t sample_bucket(const struct table_bucket *bucket, bool has_deadline,
+                              struct record **out, uint32_t found, uint32_t cap) {
+    for (; bucket != NULL && found < cap; bucket = bucket_next(bucket)) {
+        unsigned used = ~bucket_match(bucket, 0) & bucket_limit(bucket);
+        for (; used != 0 && found < cap; used &= used - 1) {
+            struct record *record = bucket_pointer(bucket, (unsigned)__builtin_ctz(used));
+            if (!has_deadline || record_has_deadline(record)) out[found++] = record;
+        }
+    }
+    return found;
+}
+
+/* The buckets of a table, or of the old half of one that grows, from `first` on and around. */
+static uint32_t sample_buckets(const struct table_bucket *buckets, const uint32_t *bounds,
+                               uint32_t count, uint32_t first, bool has_deadline,
+                               struct record **out, uint32_t found, uint32_t cap) {
+    if (has_deadline && bounds == NULL) return found;
+    for (uint32_t i = 0; i < count && found < cap; i++) {
+        uint32_t at = first + i < count ? first + i : first + i - count;
+        if (has_deadline && bounds[at] == TABLE_NO_DEADLINE) continue;
+        found = sample_bucket(&buckets[at], has_deadline, out, found, cap);
+    }
+    return found;
+}
+
+uint32_t table_sample(const struct table *table, struct rng *rng, bool has_deadline,
+                      struct record **out, uint32_t cap) {
+    if (table->count == 0) return 0;
+    const struct table_growth *growth = table->growth;
+    uint64_t total = table->bucket_count + (growth == NULL ? 0 : growth->bucket_count);
+    uint64_t pick = rng_below(rng, total);
+    bool is_in_old = pick >= table->bucket_count;
+    uint32_t first = is_in_old ? 0 : (uint32_t)pick;
+    uint32_t found = 0;
+    if (is_in_old)
+        found = sample_buckets(growth->buckets, growth->bounds, growth->bucket_count,
+                               (uint32_t)(pick - table->bucket_count), has_deadline, out, 0, cap);
+    found = sample_buckets(table->buckets, table->bounds, table->bucket_count, first, has_deadline,
+                           out, found, cap);
+    if (!is_in_old && growth != NULL)
+        found = sample_buckets(growth->buckets, growth->bounds, growth->bucket_count, 0,
+                               has_deadline, out, found, cap);
+    return found;
+}
+
 /* -- expiry -- */
 
 /* Looks at one bucket whose bound is due. Returns false when `out` is full before its end. */

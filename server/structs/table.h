@@ -86,6 +86,13 @@ uint64_t table_place_after(const struct table *table, uint64_t place, uint32_t b
 /* A record picked evenly among all, or NULL when there is none. */
 struct record *table_random(const struct table *table, struct rng *rng);
 
+/* Up to `cap` different records from neighbouring buckets, beginning at a bucket picked evenly;
+ * with `has_deadline` only records that have one, found by their buckets' bounds. Fewer than `cap`
+ * only when the table has no more. Returns how many. Cost: the buckets looked at, which without
+ * `has_deadline` are about cap / 7. */
+uint32_t table_sample(const struct table *table, struct rng *rng, bool has_deadline,
+                      struct record **out, uint32_t cap);
+
 /* Collects up to `cap` records that are due at `now_ms`, looking at no more than `max_buckets`
  * buckets whose bound is due; sets the bounds right that it looked at. *inout_cursor is where to go
  * on (0 to begin). Returns how many were found. Out: *out_earliest is the lower bound of the whole

@@ -160,7 +160,10 @@ void generic_restore(struct command_context *context) {
     }
     if (deadline_ms != 0) record = record_with_deadline(record, true, deadline_ms);
     context_insert_take(context, &key, record);
-    if (options.idle_seconds > 0)
+    bool is_lfu = memory_is_lfu(&context->types->memory);
+    if (is_lfu && options.frequency >= 0)
+        record_set_access(record, access_counted(context->now_ms, (uint32_t)options.frequency));
+    if (!is_lfu && options.idle_seconds > 0)
         record_set_access(record,
                           access_clock_idle(context->now_ms, (uint64_t)options.idle_seconds));
     context_changed(context, &key, EVENT_GENERIC, "restore");

@@ -23,7 +23,13 @@ void generic_object_encoding(struct command_context *context) {
 }
 
 void generic_object_freq(struct command_context *context) {
-    if (!object_of(context)) return;
+    const struct record *record = object_of(context);
+    const struct memory_options *options = &context->types->memory;
+    if (!record) return;
+    if (memory_is_lfu(options)) {
+        reply_integer(context->reply, access_counter(options, record, context->now_ms));
+        return;
+    }
     reply_error(context->reply,
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. "
                 "Please note that when switching between policies at runtime LRU and LFU data "
@@ -32,7 +38,15 @@ void generic_object_freq(struct command_context *context) {
 
 void generic_object_idletime(struct command_context *context) {
     const struct record *record = object_of(context);
-    if (record) reply_integer(context->reply, access_idle_ms(record, context->now_ms) / 1000);
+    if (!record) return;
+    if (memory_is_lfu(&context->types->memory)) {
+        reply_error(context->reply,
+                    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note "
+                    "that when switching between policies at runtime LRU and LFU data will take "
+                    "some time to adjust.");
+        return;
+    }
+    reply_integer(context->reply, access_idle_ms(record, context->now_ms) / 1000);
 }
 
 /* No two keys share a value, but clients know small integers as shared for ever. */

@@ -1,0 +1,127 @@
+"""Memory stays within maxmemory, and what goes is what was least of use."""
+import threading
+import time
+
+import pytest
+
+from harness import wait_for
+
+LIMIT = 16 << 20
+VALUE = 'v' * 200
+
+
+def info(node, section, field):
+    for line in node.call('INFO', section).decode().splitlines():
+        if line.startswith(field + ':'):
+            return int(line.split(':')[1])
+    raise AssertionError('INFO %s has no %s' % (section, field))
+
+
+def fill(connection, first, last, *options):
+    for begin in range(first, last, 500):
+        keys = range(begin, min(begin + 500, last))
+        for i in keys:
+            connection.send('SET', 'key:%d' % i, VALUE, *options)
+        for _ in keys:
+            assert connection.read() == b'OK'
+
+
+@pytest.mark.parametrize('policy', ['allkeys-lru', 'allkeys-lfu', 'allkeys-random', 'volatile-lru', 'volatile-lfu',
+                                    'volatile-ttl', 'volatile-random'])
+def test_writes_go_on_within_the_limit(lab, workers, policy):
+    node = lab.node({'maxmemory': LIMIT, 'maxmemory-policy': policy}, workers=workers)
+    options = ['EX', 1000] if policy.startswith('volatile') else []
+
+    def write(number):
+        with node.connect() as connection:
+            fill(connection, number * 100000, number * 100000 + 20000, *options)
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    highest = 0
+    while any(writer.is_alive() for writer in writers):
+        highest = max(highest, info(node, 'memory', 'used_memory'))
+        time.sleep(0.02)
+    for writer in writers:
+        writer.join(30)
+    # A worker looks again when it took a page, and reading what 500 commands brought takes more.
+    assert highest < LIMIT * 1.05
+    wait_for(lambda: info(node, 'memory', 'used_memory') <= LIMIT, 'the rest is within the limit')
+    wait_for(lambda: node.call('DBSIZE') + info(node, 'stats', 'evicted_keys') == 80000, 'each key is there or evicted')
+    assert node.call('DBSIZE') > 10000
+
+
+def test_keys_in_use_stay(lab):
+    for policy in ('allkeys-lru', 'allkeys-lfu'):
+        node = lab.node({'maxmemory': LIMIT, 'maxmemory-policy': policy, 'maxmemory-samples': 10})
+        with node.connect() as connection:
+            fill(connection, 0, 1000)
+            time.sleep(1.1)  # The clock of LRU counts seconds.
+            for begin in range(1000, 61000, 3000):
+                for _ in range(3):
+                    for i in range(1000):
+                        connection.send('GET', 'key:%d' % i)
+                    for i in range(1000):
+                        connection.read()
+                fill(connection, begin, begin + 3000)
+            kept = connection.call('EXISTS', *['key:%d' % i for i in range(1000)])
+            assert info(node, 'stats', 'evicted_keys') > 10000
+            assert kept > 900, '%d of 1000 under %s' % (kept, policy)
+
+
+def test_only_keys_with_a_deadline_go(lab, workers):
+    node = lab.node({'maxmemory': LIMIT, 'maxmemory-policy': 'volatile-ttl'}, workers=workers)
+    with node.connect() as connection:
+        fill(connection, 0, 5000)
+        fill(connection, 5000, 10000, 'EX', 100000)
+        fill(connection, 10000, 60000, 'EX', 1000)
+        assert connection.call('EXISTS', *['key:%d' % i for i in range(5000)]) == 5000
+        # The later deadline is kept for longer.
+        assert connection.call('EXISTS', *['key:%d' % i for i in range(5000, 10000)]) > 4900
+
+
+def test_without_a_policy_writes_are_refused_until_there_is_room(lab, workers):
+    node = lab.node({'maxmemory': LIMIT}, workers=workers)
+    with node.connect() as connection:
+        for i in range(2000):
+            connection.send('SET', 'key:%d' % i, 'v' * 20000)
+            refusal = connection.read()
+            if refusal != b'OK':
+                break
+        assert str(refusal) == "OOM command not allowed when used memory > 'maxmemory'." and i > 100
+        connection.send('SET', 'one more', 'x')
+        refusal = connection.read()
+        assert str(refusal) == "OOM command not allowed when used memory > 'maxmemory'."
+        connection.send('MULTI')
+        connection.send('GET', 'key:1')
+        connection.send('EXEC')
+        replies = [str(connection.read()) for _ in range(3)]
+        assert replies[1].startswith('OOM') and replies[2].startswith('EXECABORT')
+        connection.call('CONFIG', 'SET', 'maxmemory', 2 * LIMIT)
+        assert connection.call('SET', 'one more', 'x') == b'OK'
+
+
+def test_replicas_follow_the_primary_and_do_not_evict(lab):
+    debug = {'maxmemory-policy': 'allkeys-lru', 'enable-debug-command': 'yes'}
+    primary = lab.node({'repl-diskless-sync-delay': 0, 'maxmemory': LIMIT, **debug})
+    replica = lab.node({'maxmemory': LIMIT // 4, **debug})
+    replica.call('REPLICAOF', '127.0.0.1', primary.port)
+    wait_for(lambda: b'master_link_status:up' in replica.call('INFO', 'replication'), 'the link is up')
+    with primary.connect() as connection:
+        fill(connection, 0, 60000)
+    wait_for(lambda: primary.call('DEBUG', 'DIGEST') == replica.call('DEBUG', 'DIGEST'), 'both hold the same')
+    assert primary.call('DBSIZE') == replica.call('DBSIZE') < 60000
+    assert info(replica, 'stats', 'evicted_keys') == 0
+
+
+def test_listeners_and_trackers_hear_of_evictions(lab):
+    node = lab.node({'maxmemory-policy': 'allkeys-random', 'notify-keyspace-events': 'Ee'})
+    with node.connect() as listener, node.connect() as tracker:
+        listener.call('SUBSCRIBE', '__keyevent@0__:evicted')
+        tracker.call('HELLO', 3)
+        tracker.call('CLIENT', 'TRACKING', 'ON')
+        node.call('SET', 'k', VALUE)
+        tracker.call('GET', 'k')
+        node.call('CONFIG', 'SET', 'maxmemory', 1)
+        assert listener.read() == [b'message', b'__keyevent@0__:evicted', b'k']
+        assert tracker.read() == [b'invalidate', [b'k']]
