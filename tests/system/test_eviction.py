@@ -6,7 +6,7 @@ import pytest
 
 from harness import wait_for
 
-LIMIT = 16 << 20
+LIMIT = 12 << 20
 VALUE = 'v' * 200
 
 
@@ -65,7 +65,7 @@ def test_keys_in_use_stay(lab):
                         connection.read()
                 fill(connection, begin, begin + 3000)
             kept = connection.call('EXISTS', *['key:%d' % i for i in range(1000)])
-            assert info(node, 'stats', 'evicted_keys') > 10000
+            assert info(node, 'stats', 'evicted_keys') > 5000
             assert kept > 900, '%d of 1000 under %s' % (kept, policy)
 
 
@@ -110,7 +110,7 @@ def test_replicas_follow_the_primary_and_do_not_evict(lab):
     with primary.connect() as connection:
         fill(connection, 0, 60000)
     wait_for(lambda: primary.call('DEBUG', 'DIGEST') == replica.call('DEBUG', 'DIGEST'), 'both hold the same')
-    assert primary.call('DBSIZE') == replica.call('DBSIZE') < 60000
+    assert 1000 < replica.call('DBSIZE') < 50000
     assert info(replica, 'stats', 'evicted_keys') == 0
 
 
