@@ -38,7 +38,6 @@
 #include "server/types/registry.h"
 
 enum {
-    CRON_MS = 100,
     EXPIRE_MS = 20,          /* Expired keys go within about this time, */
     EXPIRE_BUDGET = 2000,    /* at most so many of them at once. */
     SPARE_DESCRIPTORS = 128, /* Files and links beside clients. */
@@ -122,11 +121,20 @@ static bool apply_network(void *context, struct config_change *change) {
     return true;
 }
 
+static uint64_t cron_ms(const struct server *server) {
+    return 1000 / (uint64_t)server->lifecycle_options.hz;
+}
+
 static bool apply_lifecycle(void *context, struct config_change *change) {
     struct server *server = context;
-    (void)change;
-    log_set_level((enum log_level)server->lifecycle_options.log_level);
-    return true;
+    const struct lifecycle_options *options = &server->lifecycle_options;
+    char error[512];
+    log_set_level((enum log_level)options->log_level);
+    loop_timer_start(server->cron, cron_ms(server), cron_ms(server));
+    if (!config_change_has(change, "dir") ||
+        lifecycle_change_directory(options, error, sizeof(error)))
+        return true;
+    return config_change_refuse(change, "dir", "%s", error);
 }
 
 static void track_durations(struct server *server) {
@@ -217,7 +225,8 @@ static void on_cron(void *arg) {
 static void on_expiry(void *arg) {
     struct server *server = arg;
     uint64_t began_us = clock_monotonic_us();
-    dispatch_expire_some(server->node_worker, EXPIRE_BUDGET);
+    dispatch_expire_some(server->node_worker,
+                         EXPIRE_BUDGET * (uint32_t)server->lifecycle_options.expire_effort);
     observer_note_event(server->modules.observer, "expire-cycle", clock_monotonic_us() - began_us);
     observer_note_event(server->modules.observer, "eviction-cycle",
                         eviction_continue(server->node_worker));
@@ -369,7 +378,7 @@ static void create_threads(struct server *server) {
     server->node_worker = dispatch_worker_create(server->dispatcher, &server->node_turn);
     server->cron = loop_timer_create(server->node_loop, on_cron, server);
     server->expiry = loop_timer_create(server->node_loop, on_expiry, server);
-    loop_timer_start(server->cron, CRON_MS, CRON_MS);
+    loop_timer_start(server->cron, cron_ms(server), cron_ms(server));
     loop_timer_start(server->expiry, EXPIRE_MS, EXPIRE_MS);
 }
 
@@ -416,6 +425,7 @@ static void create_modules(struct server *server) {
         .databases = server->databases,
         .background = server->background,
         .types = &server->type_options,
+        .hz = &server->lifecycle_options.hz,
         .executable = server->executable,
         .config_file = config_file == NULL ? "" : config_file,
         .memory_at_start = mem_used_bytes(),

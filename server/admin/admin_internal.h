@@ -43,8 +43,16 @@ void admin_debug(struct command_context *context);
 
 /* memory.c */
 void admin_memory_usage(struct command_context *context);
+void admin_memory_stats(struct command_context *context);
+void admin_memory_doctor(struct command_context *context);
+void admin_memory_malloc_stats(struct command_context *context);
 void admin_memory_purge(struct command_context *context);
 void admin_memory_help(struct command_context *context);
+
+/* module.c */
+void admin_module_list(struct command_context *context);
+void admin_module_change(struct command_context *context);
+void admin_module_help(struct command_context *context);
 
 /* lolwut_command.c, time.c */
 void admin_lolwut(struct command_context *context);

@@ -264,7 +264,124 @@ static const struct command config_subcommands[] = {
     COMMAND_END,
 };
 
+static const char *const varying_shards_tips[] = {
+    "nondeterministic_output", "request_policy:all_shards", "response_policy:special", NULL};
+
+static const struct argument module_load_arguments[] = {
+    {.name = "path", .kind = ARGUMENT_STRING},
+    {.name = "arg", .kind = ARGUMENT_STRING, .is_optional = true, .is_multiple = true},
+    {.name = NULL},
+};
+
+static const struct argument module_loadex_config_arguments[] = {
+    {.name = "name", .kind = ARGUMENT_STRING},
+    {.name = "value", .kind = ARGUMENT_STRING},
+    {.name = NULL},
+};
+
+static const struct argument module_loadex_arguments[] = {
+    {.name = "path", .kind = ARGUMENT_STRING},
+    {.name = "configs",
+     .kind = ARGUMENT_BLOCK,
+     .token = "CONFIG",
+     .is_optional = true,
+     .is_multiple = true,
+     .is_multiple_token = true,
+     .children = module_loadex_config_arguments},
+    {.name = "args",
+     .kind = ARGUMENT_STRING,
+     .token = "ARGS",
+     .is_optional = true,
+     .is_multiple = true},
+    {.name = NULL},
+};
+
+static const struct argument module_unload_arguments[] = {
+    {.name = "name", .kind = ARGUMENT_STRING},
+    {.name = NULL},
+};
+
+static const struct command module_subcommands[] = {
+    {
+        .name = "help",
+        .container = "module",
+        .arity = 2,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_STALE,
+        .handler = admin_module_help,
+        .since = "5.0.0",
+        .summary = "Usage text for MODULE.",
+        .complexity = "O(1)",
+    },
+    {
+        .name = "list",
+        .container = "module",
+        .arity = 2,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_ADMIN | COMMAND_NO_SCRIPT,
+        .handler = admin_module_list,
+        .since = "4.0.0",
+        .summary = "Loaded modules.",
+        .complexity = "O(1)",
+        .tips = unordered_tips,
+    },
+    {
+        .name = "load",
+        .container = "module",
+        .arity = -3,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_ADMIN | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_SCRIPT,
+        .handler = admin_module_change,
+        .since = "4.0.0",
+        .summary = "Refused: modules are not loaded.",
+        .complexity = "O(1)",
+        .arguments = module_load_arguments,
+    },
+    {
+        .name = "loadex",
+        .container = "module",
+        .arity = -3,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_ADMIN | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_SCRIPT,
+        .handler = admin_module_change,
+        .since = "7.0.0",
+        .summary = "Refused: modules are not loaded.",
+        .complexity = "O(1)",
+        .arguments = module_loadex_arguments,
+    },
+    {
+        .name = "unload",
+        .container = "module",
+        .arity = 3,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_ADMIN | COMMAND_NO_ASYNC_LOADING | COMMAND_NO_SCRIPT,
+        .handler = admin_module_change,
+        .since = "4.0.0",
+        .summary = "Refused: modules are not loaded.",
+        .complexity = "O(1)",
+        .arguments = module_unload_arguments,
+    },
+    COMMAND_END,
+};
+
 static const struct command memory_subcommands[] = {
+    {
+        .name = "doctor",
+        .container = "memory",
+        .arity = 2,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .handler = admin_memory_doctor,
+        .since = "4.0.0",
+        .summary = "Advice about the use of memory.",
+        .complexity = "O(1)",
+        .tips = varying_shards_tips,
+    },
     {
         .name = "help",
         .container = "memory",
@@ -278,6 +395,18 @@ static const struct command memory_subcommands[] = {
         .complexity = "O(1)",
     },
     {
+        .name = "malloc-stats",
+        .container = "memory",
+        .arity = 2,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .handler = admin_memory_malloc_stats,
+        .since = "4.0.0",
+        .summary = "The allocator's own report.",
+        .complexity = "Depends on how much there is to tell.",
+        .tips = varying_shards_tips,
+    },
+    {
         .name = "purge",
         .container = "memory",
         .arity = 2,
@@ -288,6 +417,18 @@ static const struct command memory_subcommands[] = {
         .summary = "Ask the allocator to give back dirty pages.",
         .complexity = "Depends on how much memory is unused.",
         .tips = all_shards_tips,
+    },
+    {
+        .name = "stats",
+        .container = "memory",
+        .arity = 2,
+        .group = GROUP_SERVER,
+        .class = COMMAND_CLASS_CLIENT,
+        .handler = admin_memory_stats,
+        .since = "4.0.0",
+        .summary = "Where the memory goes.",
+        .complexity = "O(1)",
+        .tips = varying_shards_tips,
     },
     {
         .name = "usage",
@@ -361,6 +502,15 @@ const struct command admin_commands[] = {
         .subcommands = memory_subcommands,
         .since = "4.0.0",
         .summary = "Parent of the memory subcommands.",
+        .complexity = "Depends on the subcommand.",
+    },
+    {
+        .name = "module",
+        .arity = -2,
+        .group = GROUP_SERVER,
+        .subcommands = module_subcommands,
+        .since = "4.0.0",
+        .summary = "Parent of the module subcommands.",
         .complexity = "Depends on the subcommand.",
     },
     {

@@ -164,6 +164,10 @@ const char *mem_allocator_name(void) {
     return "jemalloc-5.3.0";
 }
 
+void mem_report(void (*append)(void *arg, const char *text), void *arg) {
+    malloc_stats_print(append, arg, NULL);
+}
+
 void mem_purge(void) {
     char name[64];
     snprintf(name, sizeof(name), "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
@@ -200,6 +204,10 @@ void mem_stats_read(struct mem_stats *out) {
 
 const char *mem_allocator_name(void) {
     return "libc";
+}
+
+void mem_report(void (*append)(void *arg, const char *text), void *arg) {
+    append(arg, "The allocator of this build tells nothing.\n");
 }
 
 void mem_purge(void) {

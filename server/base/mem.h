@@ -58,5 +58,8 @@ size_t mem_resident_bytes(void);
 /* Name and version of the allocator, as in "jemalloc-5.3.0". */
 const char *mem_allocator_name(void);
 
+/* The allocator's own report, as text, appended by `append` piece by piece. */
+void mem_report(void (*append)(void *arg, const char *text), void *arg);
+
 /* Gives unused pages back to the kernel. */
 void mem_purge(void);

@@ -429,7 +429,10 @@ void cluster_info_stats(void *state, struct buffer *out) {
 }
 
 void cluster_info_memory(void *state, struct buffer *out) {
-    struct cluster *cluster = state;
     buffer_append_format(out, "mem_cluster_links:%llu\r\n",
-                         (unsigned long long)atomic_load(&cluster->link_bytes));
+                         (unsigned long long)cluster_link_bytes(state));
+}
+
+uint64_t cluster_link_bytes(struct cluster *cluster) {
+    return atomic_load(&cluster->link_bytes);
 }

@@ -95,3 +95,4 @@ bool cluster_redirect(struct cluster *cluster, struct command_context *context, 
 /* What the cluster adds to INFO's Stats and Memory. */
 void cluster_info_stats(void *cluster, struct buffer *out);
 void cluster_info_memory(void *cluster, struct buffer *out);
+uint64_t cluster_link_bytes(struct cluster *cluster); /* What the bus's links take. */

@@ -460,10 +460,7 @@ void cluster_command_getkeysinslot(struct command_context *context) {
     }
     uint16_t slot = (uint16_t)number;
     struct some_keys keys = {.reply = context->reply, .wanted = (uint64_t)wanted};
-    struct slot_lock *lock = &databases_slot(context->databases, slot)->lock;
     size_t mark = reply_begin(context->reply);
-    // A command of nobody's slot: this one lock is taken and given back here.
-    if (!context->is_exclusive) slot_lock_acquire(lock);
     struct table *table = keyspace_table(context->keyspace, slot);
     uint64_t place = 0;
     do {
@@ -473,7 +470,6 @@ void cluster_command_getkeysinslot(struct command_context *context) {
             table_walk(table, place, next, keyspace_hasher(context->keyspace), reply_key, &keys);
         place = next;
     } while (place != 0 && keys.count < keys.wanted);
-    if (!context->is_exclusive) slot_lock_release(lock);
     reply_end_array(context->reply, mark, keys.count);
 }
 
@@ -650,5 +646,5 @@ void cluster_command_help(struct command_context *context) {
         "    Ranges of slots with the nodes that serve them.",
         NULL,
     };
-    context_help(context, lines);
+    if (cluster_is_enabled(context)) context_help(context, lines);
 }

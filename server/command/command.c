@@ -295,8 +295,9 @@ static bool add_spec(struct found_keys *found, const struct key_spec *spec,
     return true;
 }
 
-int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
-                 uint32_t *out, uint32_t *out_flags, uint32_t cap) {
+/* The positions, with the flags that stand in the row. */
+static int find_positions(const struct command *command, const struct bytes *argv, uint32_t argc,
+                          uint32_t *out, uint32_t *out_flags, uint32_t cap) {
     if (command->find_keys != NULL) {
         int count = command->find_keys(argv, argc, out, cap);
         for (int i = 0; out_flags != NULL && i < count && (uint32_t)i < cap; i++)
@@ -308,4 +309,13 @@ int command_keys(const struct command *command, const struct bytes *argv, uint32
         if (!add_spec(&found, &command->keys[i], argv, argc)) return -1;
     }
     return (int)found.count;
+}
+
+int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
+                 uint32_t *out, uint32_t *out_flags, uint32_t cap) {
+    int count = find_positions(command, argv, argc, out, out_flags, cap);
+    if (out_flags == NULL || command->key_flags == NULL) return count;
+    for (int i = 0; i < count && (uint32_t)i < cap; i++)
+        out_flags[i] = command->key_flags(argv, argc, (uint32_t)i);
+    return count;
 }

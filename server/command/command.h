@@ -190,6 +190,9 @@ struct command {
      * `cap`), returns how many there are or -1 for a malformed command. */
     int (*find_keys)(const struct bytes *argv, uint32_t argc, uint32_t *out, uint32_t cap);
 
+    /* What it does with its index-th key (KEY_*), where that depends on the arguments. */
+    uint32_t (*key_flags)(const struct bytes *argv, uint32_t argc, uint32_t index);
+
     const struct command *subcommands; /* A container's; ends with a row without name. */
     const char *container;             /* Of a subcommand: the first word. */
 

@@ -518,17 +518,23 @@ unsigned keyspace_random_slot(const struct keyspace *keyspace, struct rng *rng) 
     return keyspace_next_slot(keyspace, 0);
 }
 
+size_t keyspace_table_bytes(const struct keyspace *keyspace) {
+    size_t bytes = 0;
+    for (unsigned slot = keyspace_next_slot(keyspace, 0); slot < SLOT_COUNT;
+         slot = keyspace_next_slot(keyspace, slot + 1)) {
+        struct slot_lock *lock = &keyspace->databases->slots[slot].lock;
+        if (!slot_lock_try(lock)) continue; // Perhaps the caller's own command has it.
+        bytes += table_memory_used(&keyspace->tables[slot]);
+        slot_lock_release(lock);
+    }
+    return bytes;
+}
+
 size_t databases_table_bytes(const struct databases *databases) {
     size_t bytes = 0;
     for (unsigned db = 0; db < databases->count; db++) {
-        struct keyspace *keyspace = databases->keyspaces[db];
-        if (keyspace == NULL) continue;
-        for (unsigned slot = keyspace_next_slot(keyspace, 0); slot < SLOT_COUNT;
-             slot = keyspace_next_slot(keyspace, slot + 1)) {
-            slot_lock_acquire(&databases->slots[slot].lock);
-            bytes += table_memory_used(&keyspace->tables[slot]);
-            slot_lock_release(&databases->slots[slot].lock);
-        }
+        if (databases->keyspaces[db] != NULL)
+            bytes += keyspace_table_bytes(databases->keyspaces[db]);
     }
     return bytes;
 }

@@ -183,7 +183,9 @@ void databases_detach_pass(struct databases *databases, struct keyspace_pass *pa
 
 /* -- memory -- */
 
-/* Bytes of buckets and bounds of all databases; walks the slots (milliseconds). */
+/* Bytes of buckets and bounds; walks the slots (milliseconds). A slot that is locked at the moment
+ * is left out, so it may be called with slots locked. */
+size_t keyspace_table_bytes(const struct keyspace *keyspace);
 size_t databases_table_bytes(const struct databases *databases);
 
 /* Who does work that nobody waits for (freeing big values): `defer` runs job(arg) some time later

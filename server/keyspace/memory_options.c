@@ -68,7 +68,7 @@ const struct option memory_option_rows[] = {
     {
         .name = "lazyfree-lazy-eviction",
         .field = OPTION_BOOL(struct memory_options, is_lazy),
-        .range = {.initial = 0},
+        .range = {.initial = 1},
         .live = true,
         .doc = "Tell replicas and the log UNLINK instead of DEL of evicted keys.",
     },

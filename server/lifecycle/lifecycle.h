@@ -26,6 +26,8 @@ struct lifecycle_options {
     char *directory; /* dir */
     uint64_t databases;
     uint64_t shutdown_timeout_s;
+    int64_t hz;             /* How often a second the node's cron runs: 1 .. 500. */
+    uint64_t expire_effort; /* active-expire-effort: 1 .. 10 times the usual. */
 };
 extern const struct option lifecycle_option_rows[];
 extern const uint32_t lifecycle_option_count;
@@ -51,6 +53,8 @@ void lifecycle_set_hooks(struct lifecycle *lifecycle, const struct lifecycle_hoo
 bool lifecycle_open_log(const struct lifecycle_options *options, char *error, size_t cap);
 /* Changes to the data folder and proves that it can be written. */
 bool lifecycle_enter_directory(const struct lifecycle_options *options, char *error, size_t cap);
+/* The same at run time: on failure the folder stays the one that it was. */
+bool lifecycle_change_directory(const struct lifecycle_options *options, char *error, size_t cap);
 /* Goes to the background; in the parent it does not return. */
 void lifecycle_daemonize(void);
 void lifecycle_write_pid_file(const struct lifecycle_options *options);

@@ -2,6 +2,7 @@
 
 #include "server/base/compiler.h"
 #include "server/base/log.h"
+#include "server/base/number.h"
 #include "server/lifecycle/lifecycle.h"
 
 static const struct option_choice log_levels[] = {
@@ -16,6 +17,28 @@ static const struct option_choice facilities[] = {
     {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6},
     {"local7", LOG_LOCAL7}, {NULL, 0},
 };
+
+/* What is too much or too little is brought into range, as clients know it. */
+static bool parse_hz(void *out, const struct option_input *input, struct buffer *error) {
+    enum { HZ_MIN = 1, HZ_MAX = 500 };
+    int64_t hz = 0;
+    if (input->word_count != 1 || !number_parse_i64(input->words[0], &hz)) {
+        buffer_append_text(error, "argument couldn't be parsed into an integer");
+        return false;
+    }
+    if (hz < 0 || hz > INT32_MAX) {
+        buffer_append_text(error, "argument must be between 0 and 2147483647 inclusive");
+        return false;
+    }
+    *(int64_t *)out = hz < HZ_MIN ? HZ_MIN : hz > HZ_MAX ? HZ_MAX : hz;
+    return true;
+}
+
+static void format_hz(const void *field, struct buffer *out) {
+    buffer_append_i64(out, *(const int64_t *)field);
+}
+
+static const struct option_ops hz_ops = {.parse = parse_hz, .format = format_hz};
 
 const struct option lifecycle_option_rows[] = {
     {
@@ -63,7 +86,24 @@ const struct option lifecycle_option_rows[] = {
         .name = "dir",
         .field = OPTION_STRING(struct lifecycle_options, directory),
         .initial_text = ".",
+        .live = true,
+        .guarded = true,
         .doc = "Folder for all data files.",
+    },
+    {
+        .name = "hz",
+        .field = OPTION_SPECIAL(struct lifecycle_options, hz),
+        .initial_text = "10",
+        .ops = &hz_ops,
+        .live = true,
+        .doc = "How often a second the node looks after what nobody asks for.",
+    },
+    {
+        .name = "active-expire-effort",
+        .field = OPTION_UINT(struct lifecycle_options, expire_effort),
+        .range = {.initial = 1, .min = 1, .max = 10},
+        .live = true,
+        .doc = "How many expired keys may be deleted at once, in steps of 2000.",
     },
     {
         .name = "databases",

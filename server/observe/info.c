@@ -10,7 +10,9 @@
 #include "server/command/tracking.h"
 #include "server/net/network.h"
 #include "server/observe/latency_events.h"
+#include "server/observe/memory_figures.h"
 #include "server/observe/observe.h"
+#include "server/observe/observe_internal.h"
 #include "server/observe/slow_log.h"
 #include "server/pubsub/pubsub.h"
 
@@ -122,7 +124,11 @@ static uint64_t rate_mean(const struct rate *rate) {
     return sum / SAMPLES;
 }
 
-static uint64_t note_peak(struct observer *observer, uint64_t used) {
+const struct observer_options *observer_options(const struct observer *observer) {
+    return &observer->options;
+}
+
+uint64_t observer_note_peak(struct observer *observer, uint64_t used) {
     uint64_t peak = atomic_load(&observer->peak_bytes);
     while (used > peak && !atomic_compare_exchange_weak(&observer->peak_bytes, &peak, used)) {
     }
@@ -141,7 +147,7 @@ void observer_tick(struct observer *observer, uint64_t monotonic_ms) {
     sample(observer, &observer->output, network.output_bytes, elapsed_ms);
     observer->sample_at = (observer->sample_at + 1) % SAMPLES;
     observer->sampled_ms = monotonic_ms;
-    if (observer->sample_at == 0) note_peak(observer, mem_used_bytes());
+    if (observer->sample_at == 0) observer_note_peak(observer, mem_used_bytes());
 }
 
 void observer_reset(struct observer *observer) {
@@ -207,8 +213,8 @@ static void append_server(void *state, struct buffer *out) {
     field_u64(out, "server_time_usec", clock_wall_us());
     field_u64(out, "uptime_in_seconds", uptime_s);
     field_u64(out, "uptime_in_days", uptime_s / 86400);
-    field_u64(out, "hz", 10);
-    field_u64(out, "configured_hz", 10);
+    field_u64(out, "hz", (uint64_t)*options->hz);
+    field_u64(out, "configured_hz", (uint64_t)*options->hz);
     field_u64(out, "lru_clock", (clock_wall_ms() / 1000) & 0xffffff);
     field_text(out, "executable", options->executable);
     field_text(out, "config_file", options->config_file);
@@ -233,49 +239,40 @@ static void append_clients(void *state, struct buffer *out) {
 }
 
 static void append_ratio(struct buffer *out, const char *name, uint64_t over, uint64_t under) {
-    buffer_append_format(out, "%s_ratio:%.2f\r\n%s_bytes:%lld\r\n", name,
-                         under == 0 ? 0.0 : (double)over / (double)under, name,
-                         (long long)over - (long long)under);
+    buffer_append_format(out, "%s_ratio:%.2f\r\n%s_bytes:%lld\r\n", name, memory_ratio(over, under),
+                         name, (long long)over - (long long)under);
 }
 
 static void append_memory(void *state, struct buffer *out) {
     struct observer *observer = state;
-    struct mem_stats memory;
-    struct network_stats network;
-    mem_stats_read(&memory);
-    network_stats_read(observer->options.modules->network, &network);
-    uint64_t used = mem_used_bytes();
-    uint64_t peak = note_peak(observer, used);
-    uint64_t resident = mem_resident_bytes();
-    uint64_t tables = databases_table_bytes(observer->options.databases);
-    uint64_t overhead = observer->options.memory_at_start + tables + network.client_memory_bytes;
-    uint64_t data = used > overhead ? used - overhead : 0;
-    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    field_memory(out, "used_memory", used);
-    field_memory(out, "used_memory_rss", resident);
-    field_memory(out, "used_memory_peak", peak);
-    buffer_append_format(out, "used_memory_peak_perc:%.2f%%\r\n",
-                         peak == 0 ? 0 : (double)used * 100 / (double)peak);
-    field_u64(out, "used_memory_overhead", overhead);
-    field_u64(out, "used_memory_startup", observer->options.memory_at_start);
-    field_u64(out, "used_memory_dataset", data);
-    buffer_append_format(out, "used_memory_dataset_perc:%.2f%%\r\n",
-                         used == 0 ? 0 : (double)data * 100 / (double)used);
-    field_u64(out, "used_memory_tables", tables);
-    field_u64(out, "allocator_allocated", memory.allocated_bytes);
-    field_u64(out, "allocator_active", memory.active_bytes);
-    field_u64(out, "allocator_resident", memory.resident_bytes);
-    field_memory(out, "total_system_memory", total);
-    append_ratio(out, "allocator_frag", memory.active_bytes, memory.allocated_bytes);
-    append_ratio(out, "allocator_rss", memory.resident_bytes, memory.active_bytes);
-    append_ratio(out, "rss_overhead", resident, memory.resident_bytes);
-    append_ratio(out, "mem_fragmentation", resident, used);
     const struct memory_options *limits = &observer->options.types->memory;
+    struct memory_figures memory;
+    memory_figures_read(observer, &memory);
+    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    field_memory(out, "used_memory", memory.used);
+    field_memory(out, "used_memory_rss", memory.process);
+    field_memory(out, "used_memory_peak", memory.peak);
+    buffer_append_format(out, "used_memory_peak_perc:%.2f%%\r\n",
+                         memory_ratio(memory.used, memory.peak) * 100);
+    field_u64(out, "used_memory_overhead", memory.overhead);
+    field_u64(out, "used_memory_startup", memory.startup);
+    field_u64(out, "used_memory_dataset", memory.data);
+    buffer_append_format(out, "used_memory_dataset_perc:%.2f%%\r\n",
+                         memory_ratio(memory.data, memory.used) * 100);
+    field_u64(out, "used_memory_tables", memory.tables);
+    field_u64(out, "allocator_allocated", memory.allocated);
+    field_u64(out, "allocator_active", memory.active);
+    field_u64(out, "allocator_resident", memory.resident);
+    field_memory(out, "total_system_memory", total);
     field_memory(out, "maxmemory", limits->max_bytes);
     field_text(out, "maxmemory_policy", memory_policy_name(limits->policy));
+    append_ratio(out, "allocator_frag", memory.active, memory.allocated);
+    append_ratio(out, "allocator_rss", memory.resident, memory.active);
+    append_ratio(out, "rss_overhead", memory.process, memory.resident);
+    append_ratio(out, "mem_fragmentation", memory.process, memory.used);
     field_u64(out, "mem_not_counted_for_evict",
               eviction_uncounted_bytes(observer->options.modules->dispatcher));
-    field_u64(out, "mem_clients_normal", network.client_memory_bytes);
+    field_u64(out, "mem_clients_normal", memory.clients);
     field_text(out, "mem_allocator", mem_allocator_name());
     field_u64(out, "lazyfree_pending_objects", background_pending(observer->options.background));
     field_u64(out, "lazyfreed_objects", background_done(observer->options.background));

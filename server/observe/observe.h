@@ -45,6 +45,7 @@ struct observer_options {
     struct databases *databases;
     struct background *background;
     const struct data_type_options *types;
+    const int64_t *hz;
     const char *executable;
     const char *config_file; /* "" when there is none. */
     uint64_t memory_at_start;

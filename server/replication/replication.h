@@ -96,6 +96,7 @@ void replication_read_history(void *replication, struct snapshot_replication *ou
 void replication_info(void *replication, struct buffer *out);
 void replication_info_stats(void *replication, struct buffer *out);
 void replication_info_memory(void *replication, struct buffer *out);
+uint64_t replication_link_bytes(struct replication *replication); /* What replicas take here. */
 void replication_reset_stats(struct replication *replication);
 
 /* For SHUTDOWN: asks replicas for an acknowledgement and says whether each has everything. Any

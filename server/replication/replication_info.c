@@ -111,8 +111,11 @@ void replication_info_memory(void *state, struct buffer *out) {
     journal_backlog_read(replication->journal, &backlog);
     field_i64(out, "mem_replication_backlog", (int64_t)backlog.memory_bytes);
     field_i64(out, "mem_total_replication_buffers", (int64_t)backlog.memory_bytes);
-    field_i64(out, "mem_clients_slaves",
-              (int64_t)replicas_count(replication) * (int64_t)sizeof(struct replica));
+    field_i64(out, "mem_clients_slaves", (int64_t)replication_link_bytes(replication));
+}
+
+uint64_t replication_link_bytes(struct replication *replication) {
+    return replicas_count(replication) * sizeof(struct replica);
 }
 
 /* -- ROLE -- */

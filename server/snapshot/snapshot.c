@@ -9,6 +9,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/command/command_words.h"
 #include "server/snapshot/snapshot_internal.h"
 
 enum { RETRY_AFTER_MS = 5000 };
@@ -161,7 +162,7 @@ const struct command snapshot_commands[] = {
         .group = GROUP_SERVER,
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_LOADING | COMMAND_STALE | COMMAND_FAST,
-        .categories = CATEGORY_DANGEROUS,
+        .categories = CATEGORY_ADMIN | CATEGORY_DANGEROUS,
         .handler = lastsave,
         .since = "1.0.0",
         .summary = "When the data was last saved, in Unix seconds",

@@ -169,6 +169,21 @@ static void bitfield(struct command_context *context, bool only_reads) {
     mem_free(request.operations);
 }
 
+/* It only reads when all its operations are GETs. */
+uint32_t bitmap_bitfield_key_flags(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    (void)index;
+    for (uint32_t i = 2; i < argc; i++) {
+        if (bytes_equal_text_nocase(argv[i], "GET") && i + 2 < argc) {
+            i += 2;
+        } else if (bytes_equal_text_nocase(argv[i], "OVERFLOW") && i + 1 < argc) {
+            i++;
+        } else {
+            return KEY_RW | KEY_ACCESS | KEY_UPDATE;
+        }
+    }
+    return KEY_RO | KEY_ACCESS;
+}
+
 void bitmap_bitfield(struct command_context *context) {
     bitfield(context, false);
 }

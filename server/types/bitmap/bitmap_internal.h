@@ -17,5 +17,6 @@ void bitmap_bitpos(struct command_context *context);
 void bitmap_bitop(struct command_context *context);
 
 /* bitmap_field.c */
+uint32_t bitmap_bitfield_key_flags(const struct bytes *argv, uint32_t argc, uint32_t index);
 void bitmap_bitfield(struct command_context *context);
 void bitmap_bitfield_ro(struct command_context *context);

@@ -188,6 +188,7 @@ const struct command bitmap_commands[] = {
                   .flags = KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS,
                   .notes = "This command allows both access and modification of the key"}},
         .handler = bitmap_bitfield,
+        .key_flags = bitmap_bitfield_key_flags,
         .since = "3.2.0",
         .summary = "Read, write and add packed integers inside a string.",
         .complexity = "O(1)",

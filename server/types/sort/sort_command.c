@@ -41,6 +41,12 @@ enum command_class sort_classify(const struct bytes *argv, uint32_t argc) {
     return COMMAND_CLASS_KEYS;
 }
 
+uint32_t sort_key_flags(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    (void)argv;
+    (void)argc;
+    return index == 0 ? KEY_RO | KEY_ACCESS : KEY_OW | KEY_UPDATE;
+}
+
 int sort_find_keys(const struct bytes *argv, uint32_t argc, uint32_t *out, uint32_t cap) {
     int count = 1;
     if (cap > 0) out[0] = 1;

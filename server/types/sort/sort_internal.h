@@ -12,4 +12,5 @@ void sort_sort_ro(struct command_context *context);
  */
 enum command_class sort_classify(const struct bytes *argv, uint32_t argc);
 /* The source, and the destination of STORE. */
+uint32_t sort_key_flags(const struct bytes *argv, uint32_t argc, uint32_t index);
 int sort_find_keys(const struct bytes *argv, uint32_t argc, uint32_t *out, uint32_t cap);

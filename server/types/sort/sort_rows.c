@@ -94,6 +94,7 @@ const struct command sort_commands[] = {
         .handler = sort_sort,
         .classify = sort_classify,
         .find_keys = sort_find_keys,
+        .key_flags = sort_key_flags,
         .since = "1.0.0",
         .summary = "Sort a list, set or zset, may store.",
         .complexity = "O(N+M*log(M)); O(N)",

@@ -254,6 +254,14 @@ static void set_with_options(struct command_context *context) {
     if ((set.options & OPTION_GET) == 0) reply_ok(context->reply);
 }
 
+uint32_t string_set_key_flags(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    (void)index;
+    for (uint32_t i = 3; i < argc; i++) {
+        if (bytes_equal_text_nocase(argv[i], "GET")) return KEY_RW | KEY_ACCESS | KEY_UPDATE;
+    }
+    return KEY_OW | KEY_UPDATE;
+}
+
 void string_set(struct command_context *context) {
     if (context->argc > 3) {
         set_with_options(context);

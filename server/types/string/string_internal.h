@@ -30,6 +30,7 @@ void string_mget(struct command_context *context);
 void string_mset(struct command_context *context);
 void string_msetnx(struct command_context *context);
 void string_psetex(struct command_context *context);
+uint32_t string_set_key_flags(const struct bytes *argv, uint32_t argc, uint32_t index);
 void string_set(struct command_context *context);
 void string_setex(struct command_context *context);
 void string_setnx(struct command_context *context);

@@ -426,6 +426,7 @@ const struct command string_commands[] = {
                   .flags = KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS,
                   .notes = "RW and ACCESS due to the optional `GET` argument"}},
         .handler = string_set,
+        .key_flags = string_set_key_flags,
         .since = "1.0.0",
         .summary = "Write a string, optionally on a condition and with expiry",
         .complexity = "O(1)",
