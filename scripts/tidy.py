@@ -57,6 +57,7 @@ PLACES = {
 
 # Writable data that may exist: (library, symbol) -> why. A static of a function has a number behind a dot.
 WRITABLE = {
+    ('base', 'malloc_conf'): 'the allocator reads its settings there',
     ('base', 'counted'): 'the threads whose allocations are summed: an allocator is one a process',
     ('base', 'this_thread'): 'counters of the calling thread in the allocator',
     ('base', 'crc16_table'): 'filled once, before its first use',

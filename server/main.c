@@ -332,6 +332,7 @@ static void create_keyspace(struct server *server) {
         .seed = seed,
         .types = registry_types,
     });
+    databases_keyspace(server->databases, 0); // Made now, for everybody uses it.
     databases_set_background(server->databases, defer, server->background);
     server->dispatcher = dispatcher_create(&(struct dispatch_options){
         .databases = server->databases,

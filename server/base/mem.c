@@ -11,6 +11,12 @@
 #include <jemalloc/jemalloc.h>
 #endif
 
+#ifdef DUNLIN_JEMALLOC
+/* Read by the allocator when it starts: pages that nothing uses go back to the kernel within about
+ * a second, not ten. Values that grow leave a trail of them. */
+const char *malloc_conf = "dirty_decay_ms:1000";
+#endif
+
 static NORETURN void out_of_memory(size_t size) {
     fprintf(stderr, "dunlin: out of memory: an allocation of %zu bytes failed\n", size);
     abort();

@@ -6,16 +6,35 @@
 #include "server/base/mem.h"
 
 /* A node that is not the root has at least half of its places taken, so any two neighbours hold
- * either few enough for one node or enough to share. */
-enum { FAN_OUT = 32, FILL_MIN = FAN_OUT / 2 };
+ * either few enough for one node or enough to share. A full-sized node is a little less than a
+ * kilobyte, a size class of the allocator; a root grows to that in steps, since most trees are
+ * small. */
+enum { FAN_OUT = 31, FILL_MIN = FAN_OUT / 2, ROOT_FIRST = 3 };
 
+/* Behind the head lie `cap` pointers to the children (leaves, or nodes of the level below), the
+ * elements under each, and the key of the first leaf under each. */
 struct leaf_tree_node {
     uint32_t count;
-    uint32_t level;                /* 0: the children are leaves. */
-    void *children[FAN_OUT];       /* Leaves, or nodes of the level below. */
-    uint64_t counts[FAN_OUT];      /* Elements under each child. */
-    struct leaf_key keys[FAN_OUT]; /* Of the first leaf under each child. */
+    uint16_t cap;
+    uint16_t level; /* 0: the children are leaves. */
+    uint64_t places[];
 };
+
+static inline void **children_of(const struct leaf_tree_node *node) {
+    return (void **)(uintptr_t)node->places;
+}
+
+static inline uint64_t *counts_of(const struct leaf_tree_node *node) {
+    return (uint64_t *)(uintptr_t)node->places + node->cap;
+}
+
+static inline struct leaf_key *keys_of(const struct leaf_tree_node *node) {
+    return (struct leaf_key *)((uintptr_t)node->places + (size_t)node->cap * 16);
+}
+
+static size_t node_bytes(uint32_t cap) {
+    return sizeof(struct leaf_tree_node) + cap * (2 * sizeof(uint64_t) + sizeof(struct leaf_key));
+}
 
 struct leaf_tree {
     struct leaf_tree_node *root; /* NULL: empty. */
@@ -26,10 +45,9 @@ struct leaf_tree {
 
 /* -- life -- */
 
-static struct leaf_tree_node *node_create(struct leaf_tree *tree, uint32_t level) {
-    struct leaf_tree_node *node = mem_alloc(sizeof(*node));
-    node->count = 0;
-    node->level = level;
+static struct leaf_tree_node *node_create(struct leaf_tree *tree, uint32_t level, uint32_t cap) {
+    struct leaf_tree_node *node = mem_alloc(node_bytes(cap));
+    *node = (struct leaf_tree_node){.cap = (uint16_t)cap, .level = (uint16_t)level};
     tree->node_count++;
     return node;
 }
@@ -47,9 +65,9 @@ struct leaf_tree *leaf_tree_create(void) {
 static void destroy_under(struct leaf_tree_node *node, void (*free_leaf)(void *leaf)) {
     for (uint32_t i = 0; i < node->count; i++) {
         if (node->level > 0) {
-            destroy_under(node->children[i], free_leaf);
+            destroy_under(children_of(node)[i], free_leaf);
         } else if (free_leaf != NULL) {
-            free_leaf(node->children[i]);
+            free_leaf(children_of(node)[i]);
         }
     }
     mem_free(node);
@@ -70,7 +88,9 @@ size_t leaf_tree_leaf_count(const struct leaf_tree *tree) {
 }
 
 size_t leaf_tree_memory_used(const struct leaf_tree *tree) {
-    return sizeof(*tree) + tree->node_count * sizeof(struct leaf_tree_node);
+    if (tree->root == NULL) return sizeof(*tree);
+    return sizeof(*tree) + node_bytes(tree->root->cap) +
+           (tree->node_count - 1) * node_bytes(FAN_OUT);
 }
 
 /* -- finding -- */
@@ -79,7 +99,7 @@ size_t leaf_tree_memory_used(const struct leaf_tree *tree) {
 static void descend(struct leaf_place *place, bool is_last) {
     struct leaf_tree_node *node = place->nodes[place->depth - 1];
     while (node->level > 0) {
-        node = node->children[place->indexes[place->depth - 1]];
+        node = children_of(node)[place->indexes[place->depth - 1]];
         place->nodes[place->depth] = node;
         place->indexes[place->depth] = (uint16_t)(is_last ? node->count - 1 : 0);
         place->depth++;
@@ -111,12 +131,12 @@ bool leaf_tree_at(const struct leaf_tree *tree, uint64_t rank, struct leaf_place
     struct leaf_tree_node *node = tree->root;
     for (;;) {
         uint32_t i = 0;
-        while (rank >= node->counts[i])
-            rank -= node->counts[i++];
+        while (rank >= counts_of(node)[i])
+            rank -= counts_of(node)[i++];
         out->nodes[out->depth] = node;
         out->indexes[out->depth++] = (uint16_t)i;
         if (node->level == 0) break;
-        node = node->children[i];
+        node = children_of(node)[i];
     }
     *out_offset = rank;
     return true;
@@ -130,7 +150,7 @@ static uint32_t child_for(const struct leaf_tree_node *node,
     uint32_t high = node->count; // The answer is in [low, high).
     while (high - low > 1) {
         uint32_t middle = (low + high) / 2;
-        if (compare(wanted, &node->keys[middle]) < 0) {
+        if (compare(wanted, &keys_of(node)[middle]) < 0) {
             high = middle;
         } else {
             low = middle;
@@ -150,7 +170,7 @@ bool leaf_tree_find(const struct leaf_tree *tree,
         out->nodes[out->depth] = node;
         out->indexes[out->depth++] = (uint16_t)i;
         if (node->level == 0) return true;
-        node = node->children[i];
+        node = children_of(node)[i];
     }
 }
 
@@ -177,22 +197,22 @@ bool leaf_place_previous(struct leaf_place *place) {
 }
 
 void *leaf_place_leaf(const struct leaf_place *place) {
-    return place->nodes[place->depth - 1]->children[place->indexes[place->depth - 1]];
+    return children_of(place->nodes[place->depth - 1])[place->indexes[place->depth - 1]];
 }
 
 uint32_t leaf_place_count(const struct leaf_place *place) {
-    return (uint32_t)place->nodes[place->depth - 1]->counts[place->indexes[place->depth - 1]];
+    return (uint32_t)counts_of(place->nodes[place->depth - 1])[place->indexes[place->depth - 1]];
 }
 
 struct leaf_key leaf_place_key(const struct leaf_place *place) {
-    return place->nodes[place->depth - 1]->keys[place->indexes[place->depth - 1]];
+    return keys_of(place->nodes[place->depth - 1])[place->indexes[place->depth - 1]];
 }
 
 uint64_t leaf_place_rank(const struct leaf_place *place) {
     uint64_t rank = 0;
     for (uint32_t d = 0; d < place->depth; d++) {
         for (uint32_t i = 0; i < place->indexes[d]; i++)
-            rank += place->nodes[d]->counts[i];
+            rank += counts_of(place->nodes[d])[i];
     }
     return rank;
 }
@@ -200,20 +220,20 @@ uint64_t leaf_place_rank(const struct leaf_place *place) {
 /* -- changing -- */
 
 void leaf_tree_set_leaf(struct leaf_place *place, void *leaf) {
-    place->nodes[place->depth - 1]->children[place->indexes[place->depth - 1]] = leaf;
+    children_of(place->nodes[place->depth - 1])[place->indexes[place->depth - 1]] = leaf;
 }
 
 void leaf_tree_set_count(struct leaf_tree *tree, struct leaf_place *place, uint32_t count) {
     ASSERT(count > 0);
     uint64_t change = (uint64_t)count - leaf_place_count(place); // Wraps where it shrinks.
     for (uint32_t d = 0; d < place->depth; d++)
-        place->nodes[d]->counts[place->indexes[d]] += change;
+        counts_of(place->nodes[d])[place->indexes[d]] += change;
     tree->count += change;
 }
 
 void leaf_tree_set_key(struct leaf_place *place, struct leaf_key key) {
     for (uint32_t d = place->depth; d-- > 0;) {
-        place->nodes[d]->keys[place->indexes[d]] = key;
+        keys_of(place->nodes[d])[place->indexes[d]] = key;
         if (place->indexes[d] > 0) return; // It is not the first above any more.
     }
 }
@@ -221,24 +241,24 @@ void leaf_tree_set_key(struct leaf_place *place, struct leaf_key key) {
 static uint64_t sum_of(const struct leaf_tree_node *node, uint32_t first, uint32_t end) {
     uint64_t sum = 0;
     for (uint32_t i = first; i < end; i++)
-        sum += node->counts[i];
+        sum += counts_of(node)[i];
     return sum;
 }
 
 /* Moves `count` children between nodes or within one, as memmove does. */
 static void move_children(struct leaf_tree_node *to, uint32_t at, const struct leaf_tree_node *from,
                           uint32_t first, uint32_t count) {
-    memmove(&to->children[at], &from->children[first], count * sizeof(to->children[0]));
-    memmove(&to->counts[at], &from->counts[first], count * sizeof(to->counts[0]));
-    memmove(&to->keys[at], &from->keys[first], count * sizeof(to->keys[0]));
+    memmove(&children_of(to)[at], &children_of(from)[first], count * sizeof(children_of(to)[0]));
+    memmove(&counts_of(to)[at], &counts_of(from)[first], count * sizeof(counts_of(to)[0]));
+    memmove(&keys_of(to)[at], &keys_of(from)[first], count * sizeof(keys_of(to)[0]));
 }
 
 static void put_child(struct leaf_tree_node *node, uint32_t at, void *child, uint64_t count,
                       struct leaf_key key) {
     move_children(node, at + 1, node, at, node->count - at);
-    node->children[at] = child;
-    node->counts[at] = count;
-    node->keys[at] = key;
+    children_of(node)[at] = child;
+    counts_of(node)[at] = count;
+    keys_of(node)[at] = key;
     node->count++;
 }
 
@@ -250,8 +270,8 @@ static void drop_child(struct leaf_tree_node *node, uint32_t at) {
 /* A new root above the old one; the place gets one level more. */
 static void grow_root(struct leaf_tree *tree, struct leaf_place *place) {
     ASSERT(place->depth < LEAF_TREE_DEPTH_MAX);
-    struct leaf_tree_node *root = node_create(tree, tree->root->level + 1);
-    put_child(root, 0, tree->root, tree->count, tree->root->keys[0]);
+    struct leaf_tree_node *root = node_create(tree, tree->root->level + 1, ROOT_FIRST);
+    put_child(root, 0, tree->root, tree->count, keys_of(tree->root)[0]);
     memmove(&place->nodes[1], &place->nodes[0], place->depth * sizeof(place->nodes[0]));
     memmove(&place->indexes[1], &place->indexes[0], place->depth * sizeof(place->indexes[0]));
     place->nodes[0] = root;
@@ -260,10 +280,26 @@ static void grow_root(struct leaf_tree *tree, struct leaf_place *place) {
     tree->root = root;
 }
 
+/* More places for a root that is smaller than other nodes. */
+static void widen_root(struct leaf_tree *tree, struct leaf_place *place) {
+    struct leaf_tree_node *root = tree->root;
+    uint32_t cap = root->cap * 2u + 1 > FAN_OUT ? FAN_OUT : root->cap * 2u + 1;
+    struct leaf_tree_node *wide = node_create(tree, root->level, cap);
+    move_children(wide, 0, root, 0, root->count);
+    wide->count = root->count;
+    node_free(tree, root);
+    tree->root = wide;
+    place->nodes[0] = wide;
+}
+
 /* Splits the node at depth `d` of the place if it is full, and those above it as needed. */
 static void make_room(struct leaf_tree *tree, struct leaf_place *place, uint32_t d) {
     struct leaf_tree_node *node = place->nodes[d];
-    if (node->count < FAN_OUT) return;
+    if (node->count < node->cap) return;
+    if (node->cap < FAN_OUT) {
+        widen_root(tree, place);
+        return;
+    }
     uint32_t depth_before = place->depth;
     if (d == 0) {
         grow_root(tree, place);
@@ -273,13 +309,13 @@ static void make_room(struct leaf_tree *tree, struct leaf_place *place, uint32_t
     d += place->depth - depth_before;
     struct leaf_tree_node *parent = place->nodes[d - 1];
     uint32_t at = place->indexes[d - 1];
-    struct leaf_tree_node *right = node_create(tree, node->level);
+    struct leaf_tree_node *right = node_create(tree, node->level, FAN_OUT);
     right->count = FAN_OUT - FILL_MIN;
     move_children(right, 0, node, FILL_MIN, right->count);
     node->count = FILL_MIN;
     uint64_t moved = sum_of(right, 0, right->count);
-    parent->counts[at] -= moved;
-    put_child(parent, at + 1, right, moved, right->keys[0]);
+    counts_of(parent)[at] -= moved;
+    put_child(parent, at + 1, right, moved, keys_of(right)[0]);
     if (place->indexes[d] < FILL_MIN) return;
     place->nodes[d] = right;
     place->indexes[d] = (uint16_t)(place->indexes[d] - FILL_MIN);
@@ -288,7 +324,7 @@ static void make_room(struct leaf_tree *tree, struct leaf_place *place, uint32_t
 
 static void insert_first(struct leaf_tree *tree, struct leaf_place *place, void *leaf,
                          uint32_t count, struct leaf_key key) {
-    tree->root = node_create(tree, 0);
+    tree->root = node_create(tree, 0, ROOT_FIRST);
     put_child(tree->root, 0, leaf, count, key);
     place->nodes[0] = tree->root;
     place->indexes[0] = 0;
@@ -308,7 +344,7 @@ static void insert(struct leaf_tree *tree, struct leaf_place *place, void *leaf,
         put_child(place->nodes[bottom], at, leaf, count, key);
         place->indexes[bottom] = (uint16_t)at;
         for (uint32_t d = 0; d < bottom; d++)
-            place->nodes[d]->counts[place->indexes[d]] += count;
+            counts_of(place->nodes[d])[place->indexes[d]] += count;
         if (at == 0) leaf_tree_set_key(place, key);
     }
     tree->count += count;
@@ -327,13 +363,13 @@ void leaf_tree_insert_before(struct leaf_tree *tree, struct leaf_place *place, v
 
 /* Makes one node of two neighbours, or lets them share evenly. `at` is the left one's index. */
 static void balance(struct leaf_tree *tree, struct leaf_tree_node *parent, uint32_t at) {
-    struct leaf_tree_node *left = parent->children[at];
-    struct leaf_tree_node *right = parent->children[at + 1];
+    struct leaf_tree_node *left = children_of(parent)[at];
+    struct leaf_tree_node *right = children_of(parent)[at + 1];
     uint32_t total = left->count + right->count;
     if (total <= FAN_OUT) {
         move_children(left, left->count, right, 0, right->count);
         left->count = total;
-        parent->counts[at] += parent->counts[at + 1];
+        counts_of(parent)[at] += counts_of(parent)[at + 1];
         drop_child(parent, at + 1);
         node_free(tree, right);
         return;
@@ -350,9 +386,9 @@ static void balance(struct leaf_tree *tree, struct leaf_tree_node *parent, uint3
     }
     left->count = half;
     right->count = total - half;
-    parent->counts[at] = sum_of(left, 0, left->count);
-    parent->counts[at + 1] = sum_of(right, 0, right->count);
-    parent->keys[at + 1] = right->keys[0];
+    counts_of(parent)[at] = sum_of(left, 0, left->count);
+    counts_of(parent)[at + 1] = sum_of(right, 0, right->count);
+    keys_of(parent)[at + 1] = keys_of(right)[0];
 }
 
 static void shrink_root(struct leaf_tree *tree) {
@@ -363,7 +399,7 @@ static void shrink_root(struct leaf_tree *tree) {
         return;
     }
     while (root->level > 0 && root->count == 1) {
-        tree->root = root->children[0];
+        tree->root = children_of(root)[0];
         node_free(tree, root);
         root = tree->root;
     }
@@ -374,13 +410,13 @@ bool leaf_tree_remove(struct leaf_tree *tree, struct leaf_place *place) {
     uint32_t count = leaf_place_count(place);
     uint32_t bottom = place->depth - 1;
     for (uint32_t d = 0; d < bottom; d++)
-        place->nodes[d]->counts[place->indexes[d]] -= count;
+        counts_of(place->nodes[d])[place->indexes[d]] -= count;
     tree->count -= count;
     tree->leaf_count--;
     struct leaf_tree_node *node = place->nodes[bottom];
     drop_child(node, place->indexes[bottom]);
     // Only a root can be empty now; elsewhere the node's first key is what those above must know.
-    if (place->indexes[bottom] == 0 && node->count > 0) leaf_tree_set_key(place, node->keys[0]);
+    if (place->indexes[bottom] == 0 && node->count > 0) leaf_tree_set_key(place, keys_of(node)[0]);
     for (uint32_t d = bottom; d > 0 && place->nodes[d]->count < FILL_MIN; d--) {
         uint32_t at = place->indexes[d - 1];
         balance(tree, place->nodes[d - 1], at == 0 ? 0 : at - 1);
@@ -401,17 +437,18 @@ static void check_node(const struct leaf_tree *tree, const struct leaf_tree_node
     ASSERT(node == tree->root || node->count >= FILL_MIN);
     ASSERT(node != tree->root || node->level == 0 || node->count > 1);
     for (uint32_t i = 0; i < node->count; i++) {
-        ASSERT(node->counts[i] > 0);
-        if (i > 0 && compare != NULL) ASSERT(compare(&node->keys[i - 1], &node->keys[i]) <= 0);
+        ASSERT(counts_of(node)[i] > 0);
+        if (i > 0 && compare != NULL)
+            ASSERT(compare(&keys_of(node)[i - 1], &keys_of(node)[i]) <= 0);
         if (node->level == 0) {
             ++*leaf_count;
             continue;
         }
-        const struct leaf_tree_node *child = node->children[i];
+        const struct leaf_tree_node *child = children_of(node)[i];
         ASSERT(child->level + 1 == node->level);
-        ASSERT(sum_of(child, 0, child->count) == node->counts[i]);
-        ASSERT(child->keys[0].high == node->keys[i].high &&
-               child->keys[0].low == node->keys[i].low);
+        ASSERT(sum_of(child, 0, child->count) == counts_of(node)[i]);
+        ASSERT(keys_of(child)[0].high == keys_of(node)[i].high &&
+               keys_of(child)[0].low == keys_of(node)[i].low);
         check_node(tree, child, compare, leaf_count, node_count);
     }
 }

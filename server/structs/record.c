@@ -37,6 +37,19 @@ struct record *record_create_pointer(const struct record_spec *spec, void *point
     return record_create(&with_pointer);
 }
 
+struct record *record_create_bare(struct bytes key) {
+    if (key.len > RECORD_BARE_KEY_MAX)
+        return record_create(&(struct record_spec){.key = key, .payload = BYTES_LITERAL("")});
+    // Headers are read as eight bytes, whatever they are.
+    size_t size = key.len + 2 < sizeof(uint64_t) ? sizeof(uint64_t) : key.len + 2;
+    struct record *record = mem_alloc(size);
+    uint8_t *at = (uint8_t *)record;
+    at[0] = RECORD_BARE;
+    at[1] = (uint8_t)(key.len << 1); // Where others say whether they have a deadline, it is 0.
+    if (key.len > 0) memcpy(at + 2, key.data, key.len);
+    return record;
+}
+
 void record_free(struct record *record) {
     mem_free(record);
 }

@@ -8,6 +8,13 @@
  *     type 4 | encoding 4 | has deadline 1 | marks 4 | access clock 24 | key length 11 | payload
  * length 16
  *
+ * Where a key is all that there is, as in a set, a record may be bare, and its header two bytes:
+ *
+ *     type 4 (15) | 0 5 | key length 7 || key
+ *
+ * It has no payload, deadline, marks or access clock, and only record_key, record_has_deadline,
+ * record_free and record_memory_used are for it.
+ *
  * A record has one owner, the bucket that points to it, and no pointer to it outlives the lock of
  * its slot: growth and defragmentation may move it. The same form serves the keys of a keyspace,
  * the fields of a hash and the members of a set.
@@ -23,6 +30,9 @@
 #define RECORD_INLINE_MAX 65535u   /* Longest payload that can lie in the record. */
 #define RECORD_SHORT_KEY_MAX 2046u /* Longer keys bring their length along in 8 bytes. */
 #define RECORD_LONG_KEY 2047u
+
+#define RECORD_BARE 15u /* The type of a bare record. */
+#define RECORD_BARE_KEY_MAX 127u
 
 struct record {
     uint64_t header;
@@ -92,8 +102,14 @@ static inline size_t record_key_len(const struct record *record) {
     return long_len;
 }
 
+static inline bool record_is_bare(const struct record *record) {
+    return record_type(record) == RECORD_BARE;
+}
+
 /* Borrowed: valid as long as the record stays where it is. */
 static inline struct bytes record_key(const struct record *record) {
+    if (__builtin_expect(record_is_bare(record), 0))
+        return bytes_of((const uint8_t *)record + 2, (record->header >> 9) & 127u);
     return bytes_of((const uint8_t *)record + record_key_offset(record), record_key_len(record));
 }
 
@@ -158,6 +174,9 @@ struct record *record_create(const struct record_spec *spec);
 
 /* A record with a pointer (or integer) as payload. */
 struct record *record_create_pointer(const struct record_spec *spec, void *pointer);
+
+/* A record that is nothing but its key: bare when the key is short enough. */
+struct record *record_create_bare(struct bytes key);
 
 /* Frees the one allocation, nothing that hangs on it. NULL is fine. */
 void record_free(struct record *record);

@@ -166,6 +166,57 @@ Test(table, picks_at_random_about_evenly) {
     finish(&table);
 }
 
+Test(table, holds_bare_records_of_any_length) {
+    enum { KEYS = 300 };
+    struct table table = {0};
+    char text[KEYS];
+    memset(text, 'k', sizeof(text));
+    for (size_t len = 0; len < KEYS; len++) {
+        struct bytes key = bytes_of(text, len);
+        struct record *record = record_create_bare(key);
+        cr_assert(bytes_equal(record_key(record), key));
+        cr_assert_not(record_has_deadline(record));
+        cr_assert_eq(record_is_bare(record), len <= RECORD_BARE_KEY_MAX);
+        table_insert_take(&table, record, order_of(NULL, key), &hasher);
+    }
+    for (size_t len = 0; len < KEYS; len++) {
+        struct bytes key = bytes_of(text, len);
+        struct record *found = table_find(&table, key, order_of(NULL, key));
+        cr_assert(found != NULL && record_key(found).len == len);
+    }
+    table_walk(&table, 0, 0, &hasher, free_visit, NULL);
+    table_deinit(&table);
+}
+
+static void count_samples(const struct table *table, struct rng *rng, bool has_deadline,
+                          uint32_t eligible) {
+    enum { WANTED = 20 };
+    struct record *found[WANTED];
+    uint32_t count = table_sample(table, rng, has_deadline, found, WANTED);
+    cr_assert_eq(count, eligible < WANTED ? eligible : WANTED);
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert(!has_deadline || record_has_deadline(found[i]));
+        for (uint32_t k = 0; k < i; k++)
+            cr_assert_neq(found[i], found[k]);
+    }
+}
+
+Test(table, samples_what_there_is) {
+    struct table table = {0};
+    struct rng rng;
+    rng_seed(&rng, 5);
+    uint32_t with_deadline = 0;
+    for (int i = 0; i < 5000; i++) {
+        bool has_deadline = i % 97 == 0;
+        put(&table, i, has_deadline ? 1700000000000 : 0);
+        with_deadline += has_deadline;
+        count_samples(&table, &rng, false, table.count);
+        if (i % 10 == 0) count_samples(&table, &rng, true, with_deadline);
+    }
+    table_walk(&table, 0, 0, &hasher, free_visit, NULL);
+    table_deinit(&table);
+}
+
 Test(record, keeps_long_keys_deadlines_and_marks) {
     uint8_t *long_key = mem_alloc_zero(100000);
     struct record *record = record_create(&(struct record_spec){

@@ -42,8 +42,7 @@ static struct set_table *create_table(uint64_t seed) {
 
 static void insert_member(struct set_table *set, struct bytes member, uint64_t order) {
     struct table_hasher hasher = set_hasher(set);
-    struct record *record = record_create(
-        &(struct record_spec){.type = RECORD_STRING, .key = member, .payload = BYTES_LITERAL("")});
+    struct record *record = record_create_bare(member);
     table_insert_take(&set->table, record, order, &hasher);
 }
 

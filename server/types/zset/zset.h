@@ -12,6 +12,7 @@
 #include "server/resp/reply.h"
 #include "server/structs/leaf_tree.h"
 #include "server/structs/listpack.h"
+#include "server/structs/pointer_leaf.h"
 
 extern const struct data_type zset_type;
 extern const struct command zset_commands[];
@@ -65,7 +66,7 @@ struct zset_cursor {
     const uint8_t *block; /* Of a listpack. */
     size_t at;            /* Of the member; 0: behind an end. */
     struct leaf_place place;
-    struct record **members; /* Of a leaf; NULL: behind an end. */
+    const struct packed_pointer *members; /* Of a leaf; NULL: behind an end. */
     uint32_t index;
 };
 

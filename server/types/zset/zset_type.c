@@ -46,9 +46,9 @@ static size_t memory_used(const struct record *record, size_t samples) {
         place = next;
     } while (place != 0 && sample.members < samples);
     // A leaf's pointers come in steps, so there is a little more of them than of members.
-    size_t bytes = mem_usable_size(set) + table_memory_used(&set->table) +
-                   leaf_tree_memory_used(set->tree) +
-                   (set->table.count + leaf_tree_leaf_count(set->tree) * 2) * sizeof(void *);
+    size_t bytes =
+        mem_usable_size(set) + table_memory_used(&set->table) + leaf_tree_memory_used(set->tree) +
+        (set->table.count + leaf_tree_leaf_count(set->tree) * 4) * sizeof(struct packed_pointer);
     if (sample.members == 0) return bytes;
     return bytes + (size_t)((double)sample.bytes / (double)sample.members * set->table.count);
 }

@@ -7,10 +7,11 @@
 
 #include "server/base/check.h"
 #include "server/base/mem.h"
+#include "server/structs/pointer_leaf.h"
 #include "server/types/zset/zset_internal.h"
 
 enum {
-    LEAF_MAX = 64,        /* Members of a leaf. */
+    LEAF_MAX = POINTER_LEAF_MAX,
     SCORE_BYTES_MAX = 32, /* Of a score's entry in a listpack. */
 };
 
@@ -95,26 +96,18 @@ static int compare_to_key(const void *wanted, const struct leaf_key *key) {
 
 /* -- leaves -- */
 
-/* Room for so many members in steps of the allocator's classes. */
-static uint32_t leaf_room(uint32_t count) {
-    if (count <= 4) return 4;
-    if (count <= 32) return (count + 3) & ~3u;
-    return (count + 7) & ~7u;
-}
-
-static struct record **leaf_resize(struct record **leaf, uint32_t from, uint32_t to) {
-    if (leaf != NULL && leaf_room(from) == leaf_room(to)) return leaf;
-    return mem_realloc(leaf, leaf_room(to) * sizeof(struct record *));
+static struct record *member_at(const struct packed_pointer *leaf, size_t index) {
+    return pointer_leaf_get(leaf, index);
 }
 
 /* The first member of the leaf that does not come before the position. */
-static uint32_t lower_bound(struct record *const *leaf, uint32_t count,
+static uint32_t lower_bound(const struct packed_pointer *leaf, uint32_t count,
                             const struct position *position) {
     uint32_t low = 0;
     uint32_t high = count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (compare_position(position, leaf[middle]) > 0) {
+        if (compare_position(position, member_at(leaf, middle)) > 0) {
             low = middle + 1;
         } else {
             high = middle;
@@ -123,18 +116,15 @@ static uint32_t lower_bound(struct record *const *leaf, uint32_t count,
     return low;
 }
 
-static void put_leaf_behind(struct leaf_tree *tree, struct leaf_place *place, struct record **leaf,
-                            uint32_t count) {
-    leaf_tree_insert_after(tree, place, leaf, count, key_of(leaf[0]));
+static void put_leaf_behind(struct leaf_tree *tree, struct leaf_place *place,
+                            struct packed_pointer *leaf, uint32_t count) {
+    leaf_tree_insert_after(tree, place, leaf, count, key_of(member_at(leaf, 0)));
 }
 
 static void insert_at(struct leaf_tree *tree, struct leaf_place *place, uint32_t index,
                       struct record *member) {
     uint32_t count = leaf_place_count(place);
-    struct record **leaf = leaf_resize(leaf_place_leaf(place), count, count + 1);
-    memmove(&leaf[index + 1], &leaf[index], (count - index) * sizeof(*leaf));
-    leaf[index] = member;
-    leaf_tree_set_leaf(place, leaf);
+    leaf_tree_set_leaf(place, pointer_leaf_insert(leaf_place_leaf(place), count, index, member));
     leaf_tree_set_count(tree, place, count + 1);
     if (index == 0) leaf_tree_set_key(place, key_of(member));
 }
@@ -142,10 +132,9 @@ static void insert_at(struct leaf_tree *tree, struct leaf_place *place, uint32_t
 /* Cuts a full leaf in two and leaves the place at the half where `*index` belongs. */
 static void split_leaf(struct leaf_tree *tree, struct leaf_place *place, uint32_t *index) {
     enum { HALF = LEAF_MAX / 2 };
-    struct record **leaf = leaf_place_leaf(place);
-    struct record **upper = leaf_resize(NULL, 0, LEAF_MAX - HALF);
-    memcpy(upper, leaf + HALF, (LEAF_MAX - HALF) * sizeof(*leaf));
-    leaf_tree_set_leaf(place, leaf_resize(leaf, LEAF_MAX, HALF));
+    struct packed_pointer *leaf = leaf_place_leaf(place);
+    struct packed_pointer *upper = pointer_leaf_split(&leaf, LEAF_MAX, HALF);
+    leaf_tree_set_leaf(place, leaf);
     leaf_tree_set_count(tree, place, HALF);
     put_leaf_behind(tree, place, upper, LEAF_MAX - HALF);
     if (*index > HALF) {
@@ -159,9 +148,7 @@ static void tree_insert(struct leaf_tree *tree, struct record *member) {
     struct position position = {zset_record_score(member), record_key(member)};
     struct leaf_place place = {0};
     if (!leaf_tree_find(tree, compare_to_key, &position, &place)) {
-        struct record **leaf = leaf_resize(NULL, 0, 1);
-        leaf[0] = member;
-        put_leaf_behind(tree, &place, leaf, 1);
+        put_leaf_behind(tree, &place, pointer_leaf_create(member), 1);
         return;
     }
     uint32_t count = leaf_place_count(&place);
@@ -170,9 +157,7 @@ static void tree_insert(struct leaf_tree *tree, struct record *member) {
         struct leaf_place next = place;
         if (index == count && !leaf_place_next(&next)) {
             // Members that come in order fill leaf after leaf.
-            struct record **leaf = leaf_resize(NULL, 0, 1);
-            leaf[0] = member;
-            put_leaf_behind(tree, &place, leaf, 1);
+            put_leaf_behind(tree, &place, pointer_leaf_create(member), 1);
             return;
         }
         split_leaf(tree, &place, &index);
@@ -185,9 +170,9 @@ static uint32_t tree_find(struct leaf_tree *tree, const struct record *member,
                           struct leaf_place *out) {
     struct position position = {zset_record_score(member), record_key(member)};
     leaf_tree_find(tree, compare_to_key, &position, out);
-    struct record **leaf = leaf_place_leaf(out);
+    struct packed_pointer *leaf = leaf_place_leaf(out);
     uint32_t index = 0;
-    while (leaf[index] != member)
+    while (member_at(leaf, index) != member)
         index++;
     return index;
 }
@@ -199,13 +184,14 @@ static void join_with_next(struct leaf_tree *tree, struct leaf_place *place) {
     if (count > LEAF_MAX / 4 || !leaf_place_next(&next)) return;
     uint32_t more = leaf_place_count(&next);
     if (count + more > LEAF_MAX / 2) return;
-    struct record **behind = leaf_place_leaf(&next);
-    struct record **leaf = leaf_place_leaf(place);
+    struct packed_pointer *behind = leaf_place_leaf(&next);
+    struct packed_pointer *leaf = leaf_place_leaf(place);
     leaf_tree_remove(tree, &next);
     // The place is not to be trusted any more: the removal may have moved leaves between nodes.
-    struct position position = {zset_record_score(leaf[0]), record_key(leaf[0])};
+    struct position position = {zset_record_score(member_at(leaf, 0)),
+                                record_key(member_at(leaf, 0))};
     leaf_tree_find(tree, compare_to_key, &position, place);
-    leaf = leaf_resize(leaf, count, count + more);
+    leaf = pointer_leaf_resize(leaf, count, count + more);
     memcpy(leaf + count, behind, more * sizeof(*leaf));
     mem_free(behind);
     leaf_tree_set_leaf(place, leaf);
@@ -217,16 +203,15 @@ static void join_with_next(struct leaf_tree *tree, struct leaf_place *place) {
 static bool remove_at(struct leaf_tree *tree, struct leaf_place *place, uint32_t index,
                       uint32_t count) {
     uint32_t held = leaf_place_count(place);
-    struct record **leaf = leaf_place_leaf(place);
+    struct packed_pointer *leaf = leaf_place_leaf(place);
     if (held == count) {
         mem_free(leaf);
         return leaf_tree_remove(tree, place);
     }
-    memmove(&leaf[index], &leaf[index + count], (held - index - count) * sizeof(*leaf));
-    leaf = leaf_resize(leaf, held, held - count);
+    leaf = pointer_leaf_remove(leaf, held, index, count);
     leaf_tree_set_leaf(place, leaf);
     leaf_tree_set_count(tree, place, held - count);
-    if (index == 0) leaf_tree_set_key(place, key_of(leaf[0]));
+    if (index == 0) leaf_tree_set_key(place, key_of(member_at(leaf, 0)));
     return true;
 }
 
@@ -238,10 +223,11 @@ static void tree_remove(struct leaf_tree *tree, const struct record *member) {
 
 /* Whether a member may keep its place with another score. */
 static bool keeps_place(const struct leaf_place *place, uint32_t index, double score) {
-    struct record **leaf = leaf_place_leaf(place);
+    struct packed_pointer *leaf = leaf_place_leaf(place);
     uint32_t count = leaf_place_count(place);
-    return index > 0 && index + 1 < count && zset_record_score(leaf[index - 1]) < score &&
-           score < zset_record_score(leaf[index + 1]);
+    return index > 0 && index + 1 < count &&
+           zset_record_score(member_at(leaf, index - 1)) < score &&
+           score < zset_record_score(member_at(leaf, index + 1));
 }
 
 static void tree_move(struct leaf_tree *tree, struct record *member, double score) {
@@ -291,9 +277,7 @@ static void append_member(struct zset_table *set, struct bytes member, double sc
         insert_at(set->tree, &place, leaf_place_count(&place), record);
         return;
     }
-    struct record **leaf = leaf_resize(NULL, 0, 1);
-    leaf[0] = record;
-    put_leaf_behind(set->tree, &place, leaf, 1);
+    put_leaf_behind(set->tree, &place, pointer_leaf_create(record), 1);
 }
 
 static void free_member(void *arg, struct record *member) {
@@ -497,11 +481,11 @@ void zset_remove_range(struct record *record, uint64_t rank, uint64_t count) {
     uint64_t offset = 0;
     bool has_leaf = leaf_tree_at(set->tree, rank, &place, &offset);
     while (has_leaf && count > 0) {
-        struct record **leaf = leaf_place_leaf(&place);
+        struct packed_pointer *leaf = leaf_place_leaf(&place);
         uint32_t held = leaf_place_count(&place) - (uint32_t)offset;
         uint32_t part = held < count ? held : (uint32_t)count;
         for (uint32_t i = 0; i < part; i++) {
-            struct record *member = leaf[offset + i];
+            struct record *member = member_at(leaf, offset + i);
             struct bytes name = record_key(member);
             struct table_entry entry =
                 table_find_entry(&set->table, name, member_order(&set->seed, name));
@@ -509,7 +493,8 @@ void zset_remove_range(struct record *record, uint64_t rank, uint64_t count) {
         }
         // The tree compares by records, so they go after it has let go of them.
         struct record *gone[LEAF_MAX];
-        memcpy(gone, leaf + offset, part * sizeof(*gone));
+        for (uint32_t i = 0; i < part; i++)
+            gone[i] = member_at(leaf, offset + i);
         bool is_whole = part == leaf_place_count(&place);
         has_leaf = remove_at(set->tree, &place, (uint32_t)offset, part);
         for (uint32_t i = 0; i < part; i++)
@@ -601,12 +586,12 @@ uint64_t zset_rank_of_score(const struct record *record, double score, bool or_e
     struct score_bound bound = {score_order(score), or_equal};
     struct leaf_place place;
     if (!leaf_tree_find(set->tree, compare_bound, &bound, &place)) return 0;
-    struct record **leaf = leaf_place_leaf(&place);
+    struct packed_pointer *leaf = leaf_place_leaf(&place);
     uint32_t low = 0;
     uint32_t high = leaf_place_count(&place);
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        double other = zset_record_score(leaf[middle]);
+        double other = zset_record_score(member_at(leaf, middle));
         if (other < score || (other == score && or_equal)) {
             low = middle + 1;
         } else {
@@ -639,7 +624,7 @@ bool zset_cursor_has(const struct zset_cursor *cursor) {
 
 struct zset_element zset_cursor_get(const struct zset_cursor *cursor) {
     if (cursor->members != NULL) {
-        const struct record *member = cursor->members[cursor->index];
+        const struct record *member = member_at(cursor->members, cursor->index);
         return (struct zset_element){{.text = record_key(member)}, zset_record_score(member)};
     }
     return (struct zset_element){listpack_get(cursor->block, cursor->at),
