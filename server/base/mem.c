@@ -12,9 +12,9 @@
 #endif
 
 #ifdef DUNLIN_JEMALLOC
-/* Read by the allocator when it starts: pages that nothing uses go back to the kernel within about
- * a second, not ten. Values that grow leave a trail of them. */
-const char *malloc_conf = "dirty_decay_ms:1000";
+/* Read by the allocator when it starts: a block of a megabyte and more goes back to the kernel when
+ * it is freed. Tables that grow leave such blocks behind, and nothing of that size follows. */
+const char *malloc_conf = "oversize_threshold:1048576";
 #endif
 
 static NORETURN void out_of_memory(size_t size) {

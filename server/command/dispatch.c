@@ -679,9 +679,10 @@ static enum dispatch_result run_general(struct dispatch_worker *worker, struct s
 /* One key, known class: what nearly every command is. */
 static enum dispatch_result run_single_key(struct dispatch_worker *worker, struct session *session,
                                            const struct command_entry *entry,
-                                           const struct bytes *argv, uint32_t argc) {
+                                           const struct key *prepared, const struct bytes *argv,
+                                           uint32_t argc) {
     struct key *key = reserve_keys(worker, 1);
-    key_init(key, worker->dispatcher->databases, argv[entry->single_key]);
+    *key = *prepared;
     if (LIKELY(!worker->is_exclusive)) {
         while (!lock_slot(worker, key->slot)) {
         }
@@ -692,21 +693,54 @@ static enum dispatch_result run_single_key(struct dispatch_worker *worker, struc
     return result;
 }
 
-static enum dispatch_result run_entry(struct dispatch_worker *worker, struct session *session,
-                                      const struct command_entry *entry, const struct bytes *argv,
-                                      uint32_t argc) {
+static inline bool has_single_key(const struct command_entry *entry, uint32_t argc) {
     const struct command *row = entry->row;
-    if (LIKELY(row->class == COMMAND_CLASS_KEYS && entry->single_key != 0 &&
-               entry->single_key < argc && row->classify == NULL))
-        return run_single_key(worker, session, entry, argv, argc);
-    return run_general(worker, session, entry, argv, argc);
+    return row->class == COMMAND_CLASS_KEYS && entry->single_key != 0 && entry->single_key < argc &&
+           row->classify == NULL;
+}
+
+static inline void prepare(struct dispatch_worker *worker, const struct bytes *argv, uint32_t argc,
+                           struct prepared_command *out) {
+    out->container = NULL;
+    out->entry =
+        command_table_resolve(worker->dispatcher->modules->commands, argv, argc, &out->container);
+    if (LIKELY(out->entry != NULL && has_single_key(out->entry, argc)))
+        key_init(&out->key, worker->dispatcher->databases, argv[out->entry->single_key]);
+}
+
+void dispatch_prepare(struct dispatch_worker *worker, const struct session *session,
+                      const struct bytes *argv, uint32_t argc, struct prepared_command *out) {
+    struct databases *databases = worker->dispatcher->databases;
+    prepare(worker, argv, argc, out);
+    out->has_key = out->entry != NULL && has_single_key(out->entry, argc);
+    if (!out->has_key) return;
+    __builtin_prefetch(databases_slot(databases, out->key.slot), 1);
+    struct keyspace *keyspace = databases_keyspace_if_any(databases, session->db);
+    if (LIKELY(keyspace != NULL)) __builtin_prefetch(keyspace_table(keyspace, out->key.slot));
+}
+
+void dispatch_prefetch(const struct dispatch_worker *worker, const struct session *session,
+                       const struct prepared_command *commands, uint32_t count) {
+    const struct keyspace *keyspace =
+        databases_keyspace_if_any(worker->dispatcher->databases, session->db);
+    if (keyspace == NULL) return;
+    for (uint32_t i = 0; i < count; i++) {
+        if (commands[i].has_key) keyspace_prefetch(keyspace, &commands[i].key);
+    }
 }
 
 enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
                                   const struct bytes *argv, uint32_t argc) {
-    const struct command_entry *container = NULL;
-    const struct command_entry *entry =
-        command_table_resolve(worker->dispatcher->modules->commands, argv, argc, &container);
+    struct prepared_command prepared;
+    prepare(worker, argv, argc, &prepared);
+    return dispatch_run_prepared(worker, session, &prepared, argv, argc);
+}
+
+enum dispatch_result dispatch_run_prepared(struct dispatch_worker *worker, struct session *session,
+                                           const struct prepared_command *prepared,
+                                           const struct bytes *argv, uint32_t argc) {
+    const struct command_entry *entry = prepared->entry;
+    const struct command_entry *container = prepared->container;
     uint32_t errors_before = session->reply.error_count;
     if (UNLIKELY(entry == NULL || !is_well_formed(worker, session, entry, argv, argc))) {
         if (entry == NULL)
@@ -721,7 +755,10 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     bool was_asking = session->is_asking;
     if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_MEMORY) != 0))
         worker->is_out_of_memory = !eviction_make_room(worker);
-    enum dispatch_result result = run_entry(worker, session, entry, argv, argc);
+    enum dispatch_result result =
+        LIKELY(has_single_key(entry, argc))
+            ? run_single_key(worker, session, entry, &prepared->key, argv, argc)
+            : run_general(worker, session, entry, argv, argc);
     if (UNLIKELY(worker->noted_count > 0) && !worker->is_exclusive) blocking_serve(worker);
     if (UNLIKELY(result == DISPATCH_PAUSED)) return result;
     if (UNLIKELY(was_asking) && session->transaction == NULL) session->is_asking = false;

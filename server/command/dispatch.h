@@ -17,6 +17,7 @@
 #include "server/keyspace/keyspace.h"
 
 struct dispatcher;
+struct command_entry;
 struct dispatch_worker;
 
 /* States of the node that make admission look closer. All clear: nothing to ask. */
@@ -124,6 +125,25 @@ struct turn *dispatch_worker_turn(struct dispatch_worker *worker);
 /* Runs one command of a session. The worker's turn is held. `argc` > 0; argv is borrowed. */
 enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
                                   const struct bytes *argv, uint32_t argc);
+
+/* A command that was looked up ahead of its turn, for a client that sent several at once. */
+struct prepared_command {
+    const struct command_entry *entry;     /* NULL: there is none, */
+    const struct command_entry *container; /* but perhaps one of which it would be a part. */
+    bool has_key;                          /* One key is all that it needs to be locked for: */
+    struct key key;
+};
+
+/* Looks it up and hashes its key, and sends for the cache lines of the key's slot. The words stay
+ * where they are until it has run. */
+void dispatch_prepare(struct dispatch_worker *worker, const struct session *session,
+                      const struct bytes *argv, uint32_t argc, struct prepared_command *out);
+/* Sends for the buckets of prepared commands, when their slots are there. */
+void dispatch_prefetch(const struct dispatch_worker *worker, const struct session *session,
+                       const struct prepared_command *commands, uint32_t count);
+enum dispatch_result dispatch_run_prepared(struct dispatch_worker *worker, struct session *session,
+                                           const struct prepared_command *prepared,
+                                           const struct bytes *argv, uint32_t argc);
 
 /* Reads the clock before the first command of a batch: the end of each command is the beginning of
  * the next one. */

@@ -326,6 +326,59 @@ static void close_talking_replica(struct client *client) {
     client_kill(client);
 }
 
+/* Parses and looks up what begins at `at`, up to LOOK_AHEAD commands; returns how many, 0 when the
+ * first one is not complete or invalid, as *out_result says then. */
+static uint32_t look_ahead(struct client *client, struct bytes input, size_t at,
+                           const struct request_limits *limits, enum request_result *out_result) {
+    struct worker *worker = client->worker;
+    struct session *session = &client->session;
+    uint32_t count = 0;
+    client->in_need = 0;
+    while (count < LOOK_AHEAD && at < input.len) {
+        struct request *request = &worker->requests[count];
+        size_t consumed = 0;
+        size_t need = 0;
+        *out_result = request_parse(request, bytes_from(input, at), limits, &consumed, &need);
+        if (*out_result != REQUEST_COMPLETE) {
+            if (count == 0 && *out_result == REQUEST_INCOMPLETE) client->in_need = need;
+            break;
+        }
+        worker->prepared[count].has_key = false;
+        if (request->argc > 0)
+            dispatch_prepare(worker->dispatch, session, request->argv, request->argc,
+                             &worker->prepared[count]);
+        at += consumed;
+        worker->request_ends[count++] = at;
+        // A stranger's next words are read by other rules once its first ones were believed.
+        if (UNLIKELY(!session->is_authenticated)) break;
+    }
+    if (count > 1) dispatch_prefetch(worker->dispatch, session, worker->prepared, count);
+    return count;
+}
+
+/* Runs the request that was looked up as the index-th. False: it was put aside, to be run again. */
+static bool run_request(struct client *client, uint32_t index) {
+    struct worker *worker = client->worker;
+    struct session *session = &client->session;
+    const struct request *request = &worker->requests[index];
+    if (request->argc > 0) {
+        before_command(session);
+        enum dispatch_result outcome = dispatch_run_prepared(
+            worker->dispatch, session, &worker->prepared[index], request->argv, request->argc);
+        if (UNLIKELY(outcome == DISPATCH_PAUSED)) {
+            client->is_put_aside = true;
+            return false;
+        }
+        after_command(session);
+        if (UNLIKELY(session->kind == SESSION_REPLICA) && client->out.len > 0)
+            close_talking_replica(client);
+        if (UNLIKELY(outcome == DISPATCH_BLOCKED)) atomic_fetch_add(&worker->blocked_count, 1);
+    }
+    if (UNLIKELY(turn_should_yield(&worker->turn))) turn_yield(&worker->turn);
+    if (UNLIKELY(session->close_now)) client_kill(client);
+    return true;
+}
+
 /* Runs the complete commands in `input`; returns how many bytes they took. */
 static size_t process(struct client *client, struct bytes input) {
     struct worker *worker = client->worker;
@@ -334,40 +387,22 @@ static size_t process(struct client *client, struct bytes input) {
     const struct request_limits limits = {worker->network->types->proto_max_bulk_len, 1024 * 1024,
                                           session->is_authenticated};
     size_t at = 0;
-    client->in_need = 0;
     give_output_buffer(client);
     dispatch_batch_begin(worker->dispatch);
     session->active_ms = dispatch_batch_now_ms(worker->dispatch);
     while (at < input.len && may_run(client)) {
-        size_t consumed = 0;
-        size_t need = 0;
-        enum request_result result =
-            request_parse(&worker->request, bytes_from(input, at), &limits, &consumed, &need);
-        if (result == REQUEST_INCOMPLETE) {
-            client->in_need = need;
-            break;
+        enum request_result result = REQUEST_COMPLETE;
+        uint32_t count = look_ahead(client, input, at, &limits, &result);
+        for (uint32_t i = 0; i < count && may_run(client); i++) {
+            if (!run_request(client, i)) break;
+            at = worker->request_ends[i];
         }
-        if (UNLIKELY(result == REQUEST_INVALID)) {
-            reject_protocol(client, worker->request.error);
+        if (count > 0) continue;
+        if (result == REQUEST_INVALID) {
+            reject_protocol(client, worker->requests[0].error);
             at = input.len;
-            break;
         }
-        if (worker->request.argc > 0) {
-            before_command(session);
-            enum dispatch_result outcome =
-                dispatch_run(worker->dispatch, session, worker->request.argv, worker->request.argc);
-            if (UNLIKELY(outcome == DISPATCH_PAUSED)) {
-                client->is_put_aside = true;
-                break;
-            }
-            after_command(session);
-            if (UNLIKELY(session->kind == SESSION_REPLICA) && client->out.len > 0)
-                close_talking_replica(client);
-            if (UNLIKELY(outcome == DISPATCH_BLOCKED)) atomic_fetch_add(&worker->blocked_count, 1);
-        }
-        at += consumed;
-        if (UNLIKELY(turn_should_yield(&worker->turn))) turn_yield(&worker->turn);
-        if (UNLIKELY(session->close_now)) client_kill(client);
+        break;
     }
     if (client->is_dying) return input.len;
     if (client->out.len > 0 || session->close_after_reply) {

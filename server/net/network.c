@@ -64,7 +64,8 @@ void network_destroy(struct network *network) {
         loop_timer_destroy(worker->cron);
         dispatch_worker_destroy(worker->dispatch);
         loop_destroy(worker->loop);
-        request_deinit(&worker->request);
+        for (int k = 0; k < LOOK_AHEAD; k++)
+            request_deinit(&worker->requests[k]);
         for (uint32_t k = 0; k < worker->spare_count; k++)
             buffer_deinit(&worker->spares[k]);
         mem_free(worker->read_buffer);

@@ -11,6 +11,7 @@
 
 enum {
     READ_BUFFER = 65536, /* What a client may deliver in a turn. */
+    LOOK_AHEAD = 16,     /* Commands that are looked up before the first of them runs. */
     SPARE_BUFFERS = 128, /* Output buffers kept for the next turn. */
     SPARE_BUFFER_MAX = 65536,
     ID_BUCKETS = 1024,
@@ -67,7 +68,9 @@ struct worker {
     struct turn turn;
     struct loop *loop;
     struct dispatch_worker *dispatch;
-    struct request request;
+    struct request requests[LOOK_AHEAD];
+    struct prepared_command prepared[LOOK_AHEAD];
+    size_t request_ends[LOOK_AHEAD]; /* Where each ends in the input. */
     uint8_t *read_buffer;
     bool is_processing; /* The read buffer is in use. */
     struct client *clients;

@@ -2,9 +2,9 @@
 
 #include "server/base/mem.h"
 
-/* The size class that holds so many pointers. */
+/* The size class that holds so many pointers, and the two bytes that reading the last one needs. */
 static size_t room_bytes(uint32_t count) {
-    size_t bytes = count * sizeof(struct packed_pointer);
+    size_t bytes = count * sizeof(struct packed_pointer) + 2;
     size_t step = bytes <= 128 ? 16 : bytes <= 256 ? 32 : 64;
     return (bytes + step - 1) & ~(step - 1);
 }

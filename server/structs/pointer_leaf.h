@@ -15,10 +15,25 @@ struct packed_pointer {
 
 enum { POINTER_LEAF_MAX = 85 }; /* What fits into half a kilobyte. */
 
+/* The pointer's bits. Reads two bytes more than it takes: a leaf has them behind its last one. */
+static inline uint64_t pointer_leaf_bits(const struct packed_pointer *leaf, size_t index) {
+    uint64_t word;
+    memcpy(&word, (const uint8_t *)leaf + index * sizeof(*leaf), sizeof(word));
+    return word & (((uint64_t)1 << 48) - 1);
+}
+
 static inline void *pointer_leaf_get(const struct packed_pointer *leaf, size_t index) {
-    uint64_t word = 0;
-    memcpy(&word, leaf[index].bytes, sizeof(leaf->bytes));
-    return (void *)(uintptr_t)word; // NOLINT(performance-no-int-to-ptr): 48 bits are all there is.
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): 48 bits are all there is.
+    return (void *)(uintptr_t)pointer_leaf_bits(leaf, index);
+}
+
+/* Where a pointer lies that is there. */
+static inline uint32_t pointer_leaf_find(const struct packed_pointer *leaf, const void *pointer) {
+    uint64_t wanted = (uint64_t)(uintptr_t)pointer;
+    uint32_t index = 0;
+    while (pointer_leaf_bits(leaf, index) != wanted)
+        index++;
+    return index;
 }
 
 static inline void pointer_leaf_set(struct packed_pointer *leaf, size_t index,

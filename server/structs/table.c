@@ -199,8 +199,10 @@ struct record *table_find(const struct table *table, struct bytes key, uint64_t 
 }
 
 void table_prefetch(const struct table *table, uint64_t order) {
-    if (table->bucket_count == 0 || table->growth != NULL) return;
-    __builtin_prefetch(&table->buckets[bucket_index(order, table->bucket_count)]);
+    // Whoever asks need not have the table's lock: an address that is out of date costs nothing.
+    const struct table_bucket *buckets = __atomic_load_n(&table->buckets, __ATOMIC_RELAXED);
+    uint32_t count = __atomic_load_n(&table->bucket_count, __ATOMIC_RELAXED);
+    if (count != 0) __builtin_prefetch(buckets + bucket_index(order, count));
 }
 
 /* -- deadlines -- */

@@ -56,7 +56,8 @@ void table_deinit(struct table *table);
 struct record *table_find(const struct table *table, struct bytes key, uint64_t order);
 struct table_entry table_find_entry(const struct table *table, struct bytes key, uint64_t order);
 
-/* Asks the processor to fetch the bucket of `order`; dereferences nothing else. */
+/* Asks the processor to fetch the bucket of `order`; reads nothing but the struct itself, and may
+ * be called without the lock. */
 void table_prefetch(const struct table *table, uint64_t order);
 
 /* Puts in a record whose key is not there. The table owns it from now on. May grow the table; large

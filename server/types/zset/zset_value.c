@@ -170,11 +170,7 @@ static uint32_t tree_find(struct leaf_tree *tree, const struct record *member,
                           struct leaf_place *out) {
     struct position position = {zset_record_score(member), record_key(member)};
     leaf_tree_find(tree, compare_to_key, &position, out);
-    struct packed_pointer *leaf = leaf_place_leaf(out);
-    uint32_t index = 0;
-    while (member_at(leaf, index) != member)
-        index++;
-    return index;
+    return pointer_leaf_find(leaf_place_leaf(out), member);
 }
 
 /* Joins the leaf at the place with the one behind it when both are small. */
