@@ -9,14 +9,15 @@
  * either few enough for one node or enough to share. A full-sized node is a little less than a
  * kilobyte, a size class of the allocator; a root grows to that in steps, since most trees are
  * small. */
-enum { FAN_OUT = 31, FILL_MIN = FAN_OUT / 2, ROOT_FIRST = 3 };
+enum { FAN_OUT = 31, FILL_MIN = FAN_OUT / 2, ROOT_FIRST = 2 };
 
 /* Behind the head lie `cap` pointers to the children (leaves, or nodes of the level below), the
- * elements under each, and the key of the first leaf under each. */
+ * elements under each, and, in a tree that has keys, that of the first leaf under each. */
 struct leaf_tree_node {
     uint32_t count;
     uint16_t cap;
-    uint16_t level; /* 0: the children are leaves. */
+    uint8_t level; /* 0: the children are leaves. */
+    bool has_keys;
     uint64_t places[];
 };
 
@@ -32,22 +33,33 @@ static inline struct leaf_key *keys_of(const struct leaf_tree_node *node) {
     return (struct leaf_key *)((uintptr_t)node->places + (size_t)node->cap * 16);
 }
 
-static size_t node_bytes(uint32_t cap) {
-    return sizeof(struct leaf_tree_node) + cap * (2 * sizeof(uint64_t) + sizeof(struct leaf_key));
+static inline struct leaf_key key_at(const struct leaf_tree_node *node, uint32_t index) {
+    return node->has_keys ? keys_of(node)[index] : (struct leaf_key){0};
+}
+
+static inline void set_key_at(struct leaf_tree_node *node, uint32_t index, struct leaf_key key) {
+    if (node->has_keys) keys_of(node)[index] = key;
+}
+
+static size_t node_bytes(uint32_t cap, bool has_keys) {
+    return sizeof(struct leaf_tree_node) +
+           cap * (2 * sizeof(uint64_t) + (has_keys ? sizeof(struct leaf_key) : 0));
 }
 
 struct leaf_tree {
     struct leaf_tree_node *root; /* NULL: empty. */
     uint64_t count;
     size_t leaf_count;
-    size_t node_count;
+    uint32_t node_count;
+    bool has_keys;
 };
 
 /* -- life -- */
 
 static struct leaf_tree_node *node_create(struct leaf_tree *tree, uint32_t level, uint32_t cap) {
-    struct leaf_tree_node *node = mem_alloc(node_bytes(cap));
-    *node = (struct leaf_tree_node){.cap = (uint16_t)cap, .level = (uint16_t)level};
+    struct leaf_tree_node *node = mem_alloc(node_bytes(cap, tree->has_keys));
+    *node = (struct leaf_tree_node){
+        .cap = (uint16_t)cap, .level = (uint8_t)level, .has_keys = tree->has_keys};
     tree->node_count++;
     return node;
 }
@@ -57,8 +69,10 @@ static void node_free(struct leaf_tree *tree, struct leaf_tree_node *node) {
     mem_free(node);
 }
 
-struct leaf_tree *leaf_tree_create(void) {
-    return mem_alloc_zero(sizeof(struct leaf_tree));
+struct leaf_tree *leaf_tree_create(bool has_keys) {
+    struct leaf_tree *tree = mem_alloc_zero(sizeof(*tree));
+    tree->has_keys = has_keys;
+    return tree;
 }
 
 /* As deep as the tree, which LEAF_TREE_DEPTH_MAX bounds. */
@@ -89,8 +103,8 @@ size_t leaf_tree_leaf_count(const struct leaf_tree *tree) {
 
 size_t leaf_tree_memory_used(const struct leaf_tree *tree) {
     if (tree->root == NULL) return sizeof(*tree);
-    return sizeof(*tree) + node_bytes(tree->root->cap) +
-           (tree->node_count - 1) * node_bytes(FAN_OUT);
+    return sizeof(*tree) + node_bytes(tree->root->cap, tree->has_keys) +
+           (tree->node_count - 1) * node_bytes(FAN_OUT, tree->has_keys);
 }
 
 /* -- finding -- */
@@ -205,7 +219,7 @@ uint32_t leaf_place_count(const struct leaf_place *place) {
 }
 
 struct leaf_key leaf_place_key(const struct leaf_place *place) {
-    return keys_of(place->nodes[place->depth - 1])[place->indexes[place->depth - 1]];
+    return key_at(place->nodes[place->depth - 1], place->indexes[place->depth - 1]);
 }
 
 uint64_t leaf_place_rank(const struct leaf_place *place) {
@@ -233,7 +247,7 @@ void leaf_tree_set_count(struct leaf_tree *tree, struct leaf_place *place, uint3
 
 void leaf_tree_set_key(struct leaf_place *place, struct leaf_key key) {
     for (uint32_t d = place->depth; d-- > 0;) {
-        keys_of(place->nodes[d])[place->indexes[d]] = key;
+        set_key_at(place->nodes[d], place->indexes[d], key);
         if (place->indexes[d] > 0) return; // It is not the first above any more.
     }
 }
@@ -250,7 +264,8 @@ static void move_children(struct leaf_tree_node *to, uint32_t at, const struct l
                           uint32_t first, uint32_t count) {
     memmove(&children_of(to)[at], &children_of(from)[first], count * sizeof(children_of(to)[0]));
     memmove(&counts_of(to)[at], &counts_of(from)[first], count * sizeof(counts_of(to)[0]));
-    memmove(&keys_of(to)[at], &keys_of(from)[first], count * sizeof(keys_of(to)[0]));
+    if (to->has_keys)
+        memmove(&keys_of(to)[at], &keys_of(from)[first], count * sizeof(struct leaf_key));
 }
 
 static void put_child(struct leaf_tree_node *node, uint32_t at, void *child, uint64_t count,
@@ -258,7 +273,7 @@ static void put_child(struct leaf_tree_node *node, uint32_t at, void *child, uin
     move_children(node, at + 1, node, at, node->count - at);
     children_of(node)[at] = child;
     counts_of(node)[at] = count;
-    keys_of(node)[at] = key;
+    set_key_at(node, at, key);
     node->count++;
 }
 
@@ -271,7 +286,7 @@ static void drop_child(struct leaf_tree_node *node, uint32_t at) {
 static void grow_root(struct leaf_tree *tree, struct leaf_place *place) {
     ASSERT(place->depth < LEAF_TREE_DEPTH_MAX);
     struct leaf_tree_node *root = node_create(tree, tree->root->level + 1, ROOT_FIRST);
-    put_child(root, 0, tree->root, tree->count, keys_of(tree->root)[0]);
+    put_child(root, 0, tree->root, tree->count, key_at(tree->root, 0));
     memmove(&place->nodes[1], &place->nodes[0], place->depth * sizeof(place->nodes[0]));
     memmove(&place->indexes[1], &place->indexes[0], place->depth * sizeof(place->indexes[0]));
     place->nodes[0] = root;
@@ -283,7 +298,8 @@ static void grow_root(struct leaf_tree *tree, struct leaf_place *place) {
 /* More places for a root that is smaller than other nodes. */
 static void widen_root(struct leaf_tree *tree, struct leaf_place *place) {
     struct leaf_tree_node *root = tree->root;
-    uint32_t cap = root->cap * 2u + 1 > FAN_OUT ? FAN_OUT : root->cap * 2u + 1;
+    uint32_t cap = root->cap * 2u + 1;
+    if (cap > FAN_OUT) cap = FAN_OUT;
     struct leaf_tree_node *wide = node_create(tree, root->level, cap);
     move_children(wide, 0, root, 0, root->count);
     wide->count = root->count;
@@ -315,7 +331,7 @@ static void make_room(struct leaf_tree *tree, struct leaf_place *place, uint32_t
     node->count = FILL_MIN;
     uint64_t moved = sum_of(right, 0, right->count);
     counts_of(parent)[at] -= moved;
-    put_child(parent, at + 1, right, moved, keys_of(right)[0]);
+    put_child(parent, at + 1, right, moved, key_at(right, 0));
     if (place->indexes[d] < FILL_MIN) return;
     place->nodes[d] = right;
     place->indexes[d] = (uint16_t)(place->indexes[d] - FILL_MIN);
@@ -388,7 +404,7 @@ static void balance(struct leaf_tree *tree, struct leaf_tree_node *parent, uint3
     right->count = total - half;
     counts_of(parent)[at] = sum_of(left, 0, left->count);
     counts_of(parent)[at + 1] = sum_of(right, 0, right->count);
-    keys_of(parent)[at + 1] = keys_of(right)[0];
+    set_key_at(parent, at + 1, key_at(right, 0));
 }
 
 static void shrink_root(struct leaf_tree *tree) {
@@ -416,7 +432,7 @@ bool leaf_tree_remove(struct leaf_tree *tree, struct leaf_place *place) {
     struct leaf_tree_node *node = place->nodes[bottom];
     drop_child(node, place->indexes[bottom]);
     // Only a root can be empty now; elsewhere the node's first key is what those above must know.
-    if (place->indexes[bottom] == 0 && node->count > 0) leaf_tree_set_key(place, keys_of(node)[0]);
+    if (place->indexes[bottom] == 0 && node->count > 0) leaf_tree_set_key(place, key_at(node, 0));
     for (uint32_t d = bottom; d > 0 && place->nodes[d]->count < FILL_MIN; d--) {
         uint32_t at = place->indexes[d - 1];
         balance(tree, place->nodes[d - 1], at == 0 ? 0 : at - 1);
@@ -447,8 +463,8 @@ static void check_node(const struct leaf_tree *tree, const struct leaf_tree_node
         const struct leaf_tree_node *child = children_of(node)[i];
         ASSERT(child->level + 1 == node->level);
         ASSERT(sum_of(child, 0, child->count) == counts_of(node)[i]);
-        ASSERT(keys_of(child)[0].high == keys_of(node)[i].high &&
-               keys_of(child)[0].low == keys_of(node)[i].low);
+        ASSERT(key_at(child, 0).high == key_at(node, i).high &&
+               key_at(child, 0).low == key_at(node, i).low);
         check_node(tree, child, compare, leaf_count, node_count);
     }
 }

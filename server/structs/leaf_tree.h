@@ -39,8 +39,9 @@ struct leaf_place {
     uint32_t depth;
 };
 
-/* Creates an empty tree. Never NULL. */
-struct leaf_tree *leaf_tree_create(void);
+/* Creates an empty tree. Never NULL. Without keys, which cost 16 bytes a leaf, a leaf is found by
+ * its rank only, and the keys that are given count for nothing. */
+struct leaf_tree *leaf_tree_create(bool has_keys);
 
 /* Frees the tree; `free_leaf` (NULL: none) is called for each leaf. NULL tree is fine. O(leaves) */
 void leaf_tree_destroy(struct leaf_tree *tree, void (*free_leaf)(void *leaf));

@@ -124,7 +124,7 @@ static void change_somewhere(struct leaf_tree *tree, struct model *model, struct
 }
 
 Test(leaf_tree, an_empty_tree_has_nothing_to_find) {
-    struct leaf_tree *tree = leaf_tree_create();
+    struct leaf_tree *tree = leaf_tree_create(true);
     struct leaf_place place;
     uint64_t offset = 0;
     struct leaf_key key = {1, 1};
@@ -137,7 +137,7 @@ Test(leaf_tree, an_empty_tree_has_nothing_to_find) {
 }
 
 Test(leaf_tree, a_key_below_all_leads_to_the_first_leaf) {
-    struct leaf_tree *tree = leaf_tree_create();
+    struct leaf_tree *tree = leaf_tree_create(true);
     struct leaf_place place = {.depth = 0};
     for (uintptr_t i = 1; i <= 1000; i++)
         leaf_tree_insert_after(tree, &place, (void *)i, 1, (struct leaf_key){i * 10, 0});
@@ -155,7 +155,7 @@ Test(leaf_tree, random_changes_give_what_a_plain_array_gives) {
     for (uint64_t seed = 1; seed <= 6; seed++) {
         struct rng rng;
         rng_seed(&rng, seed);
-        struct leaf_tree *tree = leaf_tree_create();
+        struct leaf_tree *tree = leaf_tree_create(true);
         model.count = 0;
         uintptr_t name = 0;
         // Grows for a while, then shrinks to nothing, with all kinds of change in between.
@@ -185,7 +185,7 @@ static void count_free(void *leaf) {
 }
 
 Test(leaf_tree, destroying_frees_each_leaf_once) {
-    struct leaf_tree *tree = leaf_tree_create();
+    struct leaf_tree *tree = leaf_tree_create(true);
     struct leaf_place place = {.depth = 0};
     for (int i = 0; i < 3000; i++)
         leaf_tree_insert_before(tree, &place, malloc(8), 1, (struct leaf_key){0, 0});

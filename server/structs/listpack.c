@@ -430,6 +430,10 @@ void listpack_append_all(uint8_t **block, const uint8_t *tail) {
     memcpy(at, tail + LISTPACK_HEADER_BYTES, extra);
 }
 
+void listpack_reserve(uint8_t **block, size_t more) {
+    ensure_room(block, total_of(*block) + more);
+}
+
 void listpack_shrink(uint8_t **block) {
     *block = mem_realloc(*block, total_of(*block));
 }

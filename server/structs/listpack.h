@@ -104,5 +104,8 @@ MUST_USE uint8_t *listpack_split(uint8_t **block, size_t place);
 /* Appends every entry of `tail`, which stays as it is and is another block. */
 void listpack_append_all(uint8_t **block, const uint8_t *tail);
 
+/* Makes room for `more` bytes of entries (listpack_entry_bytes) that are to come, at once. */
+void listpack_reserve(uint8_t **block, size_t more);
+
 /* Gives back what building left over. */
 void listpack_shrink(uint8_t **block);

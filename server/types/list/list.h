@@ -26,6 +26,10 @@ MUST_USE struct record *list_record_create(struct bytes key);
 void list_push(struct record *record, struct bytes element, bool at_head,
                const struct data_type_options *options);
 
+/* The same for several, one after the other; their blocks are made in the size that they need. */
+void list_push_all(struct record *record, const struct bytes *elements, uint32_t count,
+                   bool at_head, const struct data_type_options *options);
+
 /* Where a walk over a list stands. What it shows ends with the next step or change. */
 struct list_cursor {
     const uint8_t *block; /* NULL: behind the last element. */

@@ -61,8 +61,7 @@ static void push(struct command_context *context, bool at_head, bool only_if_the
         if (!check_element(context, context->argv[i])) return;
     }
     if (record == NULL) record = list_record_create(key.name);
-    for (uint32_t i = 2; i < context->argc; i++)
-        list_push(record, context->argv[i], at_head, context->types);
+    list_push_all(record, context->argv + 2, context->argc - 2, at_head, context->types);
     if (entry.record == NULL) context_insert_take(context, &key, record);
     context_changed(context, &key, EVENT_LIST, at_head ? "lpush" : "rpush");
     context->changes += context->argc - 3; // One was counted by context_changed.

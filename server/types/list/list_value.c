@@ -162,7 +162,7 @@ static void *copy_leaf(const void *leaf) {
 struct record *list_copy(const struct record *record, struct bytes key) {
     struct leaf_tree *tree = list_tree_of(record);
     if (tree == NULL) return create_around(key, LIST_LISTPACK, listpack_copy(block_of(record)));
-    struct leaf_tree *copy = leaf_tree_create();
+    struct leaf_tree *copy = leaf_tree_create(false);
     struct leaf_place place;
     bool has_more = leaf_tree_first(tree, &place);
     for (; has_more; has_more = leaf_place_next(&place))
@@ -171,7 +171,7 @@ struct record *list_copy(const struct record *record, struct bytes key) {
 }
 
 static void become_tree(struct record *record) {
-    struct leaf_tree *tree = leaf_tree_create();
+    struct leaf_tree *tree = leaf_tree_create(false);
     uint8_t *block = block_of(record);
     size_t count = listpack_count(block);
     if (count > 0) {
@@ -317,8 +317,24 @@ static uint8_t *block_with(struct bytes element) {
     return block;
 }
 
-static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_head,
+/* Adds to a block that has room for the element and knows what else is coming: `expected` bytes of
+ * entries, this one's included. */
+static void add_to_block(uint8_t **block, struct bytes element, bool at_head, size_t expected,
                          const struct data_type_options *options) {
+    if (expected > listpack_entry_bytes(element)) {
+        size_t used = listpack_bytes(*block);
+        size_t left = leaf_bytes_max(options) > used ? leaf_bytes_max(options) - used : 0;
+        listpack_reserve(block, expected < left ? expected : left);
+    }
+    if (at_head) {
+        listpack_prepend(block, element);
+    } else {
+        listpack_append(block, element);
+    }
+}
+
+static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_head,
+                         size_t expected, const struct data_type_options *options) {
     struct leaf_place place = {0};
     bool has_leaf = at_head ? leaf_tree_first(tree, &place) : leaf_tree_last(tree, &place);
     if (has_leaf) {
@@ -326,11 +342,7 @@ static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_h
         uint32_t count = leaf_place_count(&place);
         if (leaf_has_room(block, count, element, options)) {
             uint8_t *before = block;
-            if (at_head) {
-                listpack_prepend(&block, element);
-            } else {
-                listpack_append(&block, element);
-            }
+            add_to_block(&block, element, at_head, expected, options);
             if (block != before) leaf_tree_set_leaf(&place, block);
             leaf_tree_set_count(tree, &place, count + 1);
             return;
@@ -338,7 +350,8 @@ static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_h
         listpack_shrink(&block); // It is complete.
         leaf_tree_set_leaf(&place, block);
     }
-    uint8_t *fresh = block_with(element);
+    uint8_t *fresh = listpack_create(0);
+    add_to_block(&fresh, element, at_head, expected, options);
     if (at_head) {
         leaf_tree_insert_before(tree, &place, fresh, 1, (struct leaf_key){0});
     } else {
@@ -347,22 +360,34 @@ static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_h
     settle_ends(tree, options);
 }
 
-void list_push(struct record *record, struct bytes element, bool at_head,
-               const struct data_type_options *options) {
+static void push(struct record *record, struct bytes element, bool at_head, size_t expected,
+                 const struct data_type_options *options) {
     if (list_tree_of(record) == NULL) {
         uint8_t *block = block_of(record);
         if (leaf_has_room(block, listpack_count(block), element, options)) {
-            if (at_head) {
-                listpack_prepend(&block, element);
-            } else {
-                listpack_append(&block, element);
-            }
+            add_to_block(&block, element, at_head, expected, options);
             record_set_pointer(record, block);
             return;
         }
         become_tree(record);
     }
-    push_in_tree(list_tree_of(record), element, at_head, options);
+    push_in_tree(list_tree_of(record), element, at_head, expected, options);
+}
+
+void list_push(struct record *record, struct bytes element, bool at_head,
+               const struct data_type_options *options) {
+    push(record, element, at_head, listpack_entry_bytes(element), options);
+}
+
+void list_push_all(struct record *record, const struct bytes *elements, uint32_t count,
+                   bool at_head, const struct data_type_options *options) {
+    size_t expected = 0;
+    for (uint32_t i = 0; i < count; i++)
+        expected += listpack_entry_bytes(elements[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        push(record, elements[i], at_head, expected, options);
+        expected -= listpack_entry_bytes(elements[i]);
+    }
 }
 
 /* Puts an element before the one at `at` (0: at the end) of the leaf at the place. A full leaf is

@@ -59,7 +59,7 @@ static struct bytes copy_name(void *behind, struct bytes name) {
 
 struct stream *stream_create(void) {
     struct stream *stream = mem_alloc_zero(sizeof(*stream));
-    stream->nodes = leaf_tree_create();
+    stream->nodes = leaf_tree_create(true);
     return stream;
 }
 

@@ -85,7 +85,7 @@ static void insert_leaf(struct leaf_tree *tree, struct leaf_place *place,
 
 void stream_pel_insert(struct stream_pel *pel, struct stream_pending *pending) {
     struct leaf_place place = {0};
-    if (pel->tree == NULL) pel->tree = leaf_tree_create();
+    if (pel->tree == NULL) pel->tree = leaf_tree_create(true);
     if (!leaf_tree_find(pel->tree, compare_to_key, &pending->id, &place)) {
         insert_leaf(pel->tree, &place, pointer_leaf_create(pending), 1);
         return;

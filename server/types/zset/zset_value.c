@@ -252,7 +252,7 @@ struct record *zset_record_create(struct bytes key) {
 static struct zset_table *create_table(uint64_t seed) {
     struct zset_table *set = mem_alloc_zero(sizeof(*set));
     set->seed = seed;
-    set->tree = leaf_tree_create();
+    set->tree = leaf_tree_create(true);
     return set;
 }
 
