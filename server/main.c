@@ -132,7 +132,8 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
     log_set_level((enum log_level)options->log_level);
     loop_timer_start(server->cron, cron_ms(server), cron_ms(server));
     if (!config_change_has(change, "dir") ||
-        lifecycle_change_directory(options, error, sizeof(error)))
+        lifecycle_change_directory(server->lifecycle, config_change_is_rollback(change), error,
+                                   sizeof(error)))
         return true;
     return config_change_refuse(change, "dir", "%s", error);
 }

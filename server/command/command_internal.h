@@ -68,8 +68,7 @@ struct dispatch_worker {
     uint32_t error_code_count;
     uint64_t actor_id;     /* The session whose command changes keys; 0: none's. */
     bool is_out_of_memory; /* For the command in work: no key can make room. */
-    int64_t room;          /* Bytes that the worker may take before it looks again (eviction.c), */
-    int64_t room_from;     /* counted from here, as mem_thread_bytes. */
+    int64_t room_until;    /* Up to there, as mem_thread_bytes, it need not look (eviction.c). */
     struct eviction_pool *candidates;
     struct buffer invalidations; /* What tracking sessions are to be told (tracking.c). */
     struct dispatch_worker *next;
@@ -115,7 +114,7 @@ struct dispatcher {
     pthread_mutex_t holds_lock; /* A leaf. */
     struct key_hold *holds;
     pthread_mutex_t monitors_lock; /* A leaf. */
-    struct buffer monitors;        /* Ids of the sessions that watch (monitor.c). */
+    struct session_ids monitors;   /* Who watches (monitor.c). */
     _Atomic uint32_t monitor_count;
     struct tracking tracking;
     struct eviction_state eviction;
@@ -194,7 +193,7 @@ static inline void latency_note(struct dispatch_worker *worker, uint32_t command
 }
 
 /* Deletes a key by the server's own decision, as a unit of its own: with what is propagated, who
- * watches, waits and listens. The slot is locked; session->db is the key's. */
+ * watches, waits and listens. The slot is locked; session->db is the key's; no event: class 0. */
 void dispatch_drop_key(struct dispatch_worker *worker, struct session *session,
                        const struct key *key, struct table_entry *entry, bool is_lazy,
                        unsigned event_class, const char *event);

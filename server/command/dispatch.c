@@ -42,7 +42,7 @@ void dispatcher_destroy(struct dispatcher *dispatcher) {
     pthread_mutex_destroy(&dispatcher->workers_lock);
     pthread_mutex_destroy(&dispatcher->holds_lock);
     pthread_mutex_destroy(&dispatcher->monitors_lock);
-    buffer_deinit(&dispatcher->monitors);
+    session_ids_deinit(&dispatcher->monitors);
     mem_free(dispatcher->password);
     mem_free(dispatcher);
 }
@@ -410,7 +410,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
         dispatcher->hooks.redirect(context->modules->cluster, context, flags, keys, key_count))
         return REFUSED;
-    if (UNLIKELY(worker->is_out_of_memory) &&
+    if (UNLIKELY((admission & ADMISSION_MEMORY) != 0) && worker->is_out_of_memory &&
         ((flags & COMMAND_DENY_OOM) != 0 || would_queue(session, context->command)))
         return refuse(context, "OOM command not allowed when used memory > 'maxmemory'.");
     if ((admission & ADMISSION_DISK_ERROR) != 0 &&
@@ -489,8 +489,7 @@ static void call(struct dispatch_worker *worker, struct command_context *context
     }
 }
 
-/* Tells who keeps a log of slow commands. What waits for something else than the server's work is
- * not slow: a client that is blocked. */
+/* Tells who keeps a log of slow commands. */
 static void note_slow(const struct dispatch_worker *worker, const struct session *session,
                       const struct command *row, const struct bytes *argv, uint32_t argc,
                       uint64_t ticks) {
@@ -704,7 +703,8 @@ static inline void prepare(struct dispatch_worker *worker, const struct bytes *a
     out->container = NULL;
     out->entry =
         command_table_resolve(worker->dispatcher->modules->commands, argv, argc, &out->container);
-    if (LIKELY(out->entry != NULL && has_single_key(out->entry, argc)))
+    out->has_key = out->entry != NULL && has_single_key(out->entry, argc);
+    if (LIKELY(out->has_key))
         key_init(&out->key, worker->dispatcher->databases, argv[out->entry->single_key]);
 }
 
@@ -712,7 +712,6 @@ void dispatch_prepare(struct dispatch_worker *worker, const struct session *sess
                       const struct bytes *argv, uint32_t argc, struct prepared_command *out) {
     struct databases *databases = worker->dispatcher->databases;
     prepare(worker, argv, argc, out);
-    out->has_key = out->entry != NULL && has_single_key(out->entry, argc);
     if (!out->has_key) return;
     __builtin_prefetch(databases_slot(databases, out->key.slot), 1);
     struct keyspace *keyspace = databases_keyspace_if_any(databases, session->db);
@@ -756,7 +755,7 @@ enum dispatch_result dispatch_run_prepared(struct dispatch_worker *worker, struc
     if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_MEMORY) != 0))
         worker->is_out_of_memory = !eviction_make_room(worker);
     enum dispatch_result result =
-        LIKELY(has_single_key(entry, argc))
+        LIKELY(prepared->has_key)
             ? run_single_key(worker, session, entry, &prepared->key, argv, argc)
             : run_general(worker, session, entry, argv, argc);
     if (UNLIKELY(worker->noted_count > 0) && !worker->is_exclusive) blocking_serve(worker);
@@ -791,50 +790,7 @@ uint64_t dispatch_batch_now_ms(const struct dispatch_worker *worker) {
     return worker->batch_ms;
 }
 
-/* -- a whole slot -- */
-
-struct slot_names {
-    struct bytes *items;
-    uint32_t count;
-};
-
-static void collect_name(void *arg, struct record *record) {
-    struct slot_names *names = arg;
-    names->items[names->count++] = record_key(record);
-}
-
-uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot) {
-    struct dispatcher *dispatcher = worker->dispatcher;
-    struct keyspace *keyspace = databases_keyspace_if_any(dispatcher->databases, 0);
-    if (keyspace == NULL || keyspace_slot_count(keyspace, slot) == 0) return 0;
-    struct session session = {.kind = SESSION_NORMAL};
-    struct command_context context;
-    context_init(&context, worker, &session, (int64_t)clock_wall_ms());
-    struct table *table = keyspace_table(keyspace, slot);
-    struct slot_names names = {.items = mem_alloc(table->count * sizeof(*names.items))};
-    table_walk(table, 0, 0, keyspace_hasher(keyspace), collect_name, &names);
-    for (uint32_t i = 0; i < names.count; i++) {
-        struct key key;
-        key_init(&key, dispatcher->databases, names.items[i]);
-        struct table_entry entry = keyspace_find_entry(keyspace, &key);
-        if (context.is_journaled) {
-            struct bytes effect[2] = {BYTES_LITERAL("DEL"), names.items[i]};
-            journal_unit_add(&worker->unit, 0, effect, 2);
-        }
-        dispatch_touch(worker, keyspace, &key);
-        keyspace_before_change(keyspace, &key, entry.record);
-        keyspace_delete(keyspace, &key, &entry);
-        dispatch_commit(worker, &session);
-    }
-    dispatch_tell_trackers(worker);
-    worker->stats.changes += names.count;
-    mem_free(names.items);
-    return names.count;
-}
-
-/* -- expiry -- */
-
-enum { DUE_AT_ONCE = 16, BUCKETS_AT_ONCE = 64 };
+/* -- keys that go by the server's own decision -- */
 
 void dispatch_drop_key(struct dispatch_worker *worker, struct session *session,
                        const struct key *key, struct table_entry *entry, bool is_lazy,
@@ -852,6 +808,42 @@ void dispatch_drop_key(struct dispatch_worker *worker, struct session *session,
     keyspace_delete(context.keyspace, key, entry);
     dispatch_commit(worker, session);
 }
+
+/* -- a whole slot -- */
+
+struct slot_names {
+    struct bytes *items;
+    uint32_t count;
+};
+
+static void collect_name(void *arg, struct record *record) {
+    struct slot_names *names = arg;
+    names->items[names->count++] = record_key(record);
+}
+
+uint32_t dispatch_delete_slot(struct dispatch_worker *worker, uint16_t slot) {
+    struct databases *databases = worker->dispatcher->databases;
+    struct keyspace *keyspace = databases_keyspace_if_any(databases, 0);
+    if (keyspace == NULL || keyspace_slot_count(keyspace, slot) == 0) return 0;
+    struct session session = {.kind = SESSION_NORMAL};
+    struct table *table = keyspace_table(keyspace, slot);
+    struct slot_names names = {.items = mem_alloc(table->count * sizeof(*names.items))};
+    table_walk(table, 0, 0, keyspace_hasher(keyspace), collect_name, &names);
+    for (uint32_t i = 0; i < names.count; i++) {
+        struct key key;
+        key_init(&key, databases, names.items[i]);
+        struct table_entry entry = keyspace_find_entry(keyspace, &key);
+        dispatch_drop_key(worker, &session, &key, &entry, false, 0, NULL);
+    }
+    dispatch_tell_trackers(worker);
+    worker->stats.changes += names.count;
+    mem_free(names.items);
+    return names.count;
+}
+
+/* -- expiry -- */
+
+enum { DUE_AT_ONCE = 16, BUCKETS_AT_ONCE = 64 };
 
 /* Deletes what is due in one slot. Returns how many; *out_more when it had to stop early. */
 static uint32_t expire_slot(struct dispatch_worker *worker, struct session *session,

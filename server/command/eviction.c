@@ -8,9 +8,9 @@
 #include "server/keyspace/access.h"
 
 enum {
-    ROOM_MAX = 64 * 1024, /* A worker takes no more than this without looking, */
-    ROOM_MIN = 4096,      /* and a page even when the limit is near. */
+    ROOM_MAX = 64 * 1024, /* A worker takes no more than this without looking. */
     SAMPLES_MAX = 64,
+    TRIES = 64,          /* Slots that are looked into before it is given up. */
     LOOKS_AT_CLOCK = 16, /* Keys evicted between two looks at the clock. */
     TENACITY_DEFAULT_US = 500,
 };
@@ -35,35 +35,35 @@ static const struct memory_options *options_of(const struct dispatch_worker *wor
 
 /* -- how much is used -- */
 
-/* What a slow replica pins beyond the backlog is no reason to lose keys. */
-static uint64_t uncounted_bytes(const struct dispatcher *dispatcher) {
+uint64_t eviction_uncounted_bytes(const struct dispatcher *dispatcher) {
     struct journal_backlog backlog;
     if (dispatcher->modules->journal == NULL) return 0;
     journal_backlog_read(dispatcher->modules->journal, &backlog);
     return backlog.memory_bytes > backlog.size ? backlog.memory_bytes - backlog.size : 0;
 }
 
-uint64_t eviction_uncounted_bytes(const struct dispatcher *dispatcher) {
-    return uncounted_bytes(dispatcher);
-}
-
 static uint64_t counted_bytes(const struct dispatcher *dispatcher) {
     uint64_t used = mem_used_bytes();
-    uint64_t uncounted = uncounted_bytes(dispatcher);
+    uint64_t uncounted = eviction_uncounted_bytes(dispatcher);
     return used > uncounted ? used - uncounted : 0;
 }
 
+/* Half of what is left, shared by all: the nearer the limit, the smaller the steps. */
 static void grant_room(struct dispatch_worker *worker, uint64_t left) {
     uint64_t share = left / 2 / worker->dispatcher->worker_count;
-    worker->room = (int64_t)(share > ROOM_MAX ? ROOM_MAX : share < ROOM_MIN ? ROOM_MIN : share);
-    worker->room_from = mem_thread_bytes();
+    worker->room_until = mem_thread_bytes() + (int64_t)(share > ROOM_MAX ? ROOM_MAX : share);
+}
+
+/* The worker looks before its next command, whatever it has freed meanwhile. */
+static void end_room(struct dispatch_worker *worker) {
+    worker->room_until = INT64_MIN;
 }
 
 void dispatcher_apply_memory_options(struct dispatcher *dispatcher) {
     dispatcher_set_admission(dispatcher, ADMISSION_MEMORY, dispatcher->types->memory.max_bytes > 0);
     for (struct dispatch_worker *worker = dispatcher->workers; worker != NULL;
          worker = worker->next)
-        worker->room = 0;
+        end_room(worker);
 }
 
 static void note_exceeded(struct dispatcher *dispatcher, bool is_exceeded) {
@@ -145,39 +145,43 @@ static uint64_t eligible_count(const struct memory_options *options,
 
 static uint64_t eligible_total(const struct dispatch_worker *worker) {
     struct databases *databases = worker->dispatcher->databases;
-    const struct memory_options *options = options_of(worker);
     uint64_t total = 0;
-    if (options->policy == EVICT_NOTHING) return 0;
     for (unsigned db = 0; db < databases_count(databases); db++)
-        total += eligible_count(options, databases_keyspace_if_any(databases, db));
+        total += eligible_count(options_of(worker), databases_keyspace_if_any(databases, db));
     return total;
 }
 
 /* A database, picked by how many keys of it may go; NULL: none may. */
 static struct keyspace *pick_keyspace(struct dispatch_worker *worker) {
     struct databases *databases = worker->dispatcher->databases;
-    const struct memory_options *options = options_of(worker);
     uint64_t total = eligible_total(worker);
     if (total == 0) return NULL;
     uint64_t pick = rng_below(&worker->rng, total);
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
-        uint64_t count = eligible_count(options, keyspace);
+        uint64_t count = eligible_count(options_of(worker), keyspace);
         if (pick < count) return keyspace;
         pick -= count;
     }
     return NULL; // Another worker deleted keys meanwhile.
 }
 
-static unsigned pick_slot(struct dispatch_worker *worker, const struct keyspace *keyspace) {
-    if ((options_of(worker)->policy & EVICT_ALL_KEYS) != 0)
-        return keyspace_random_slot(keyspace, &worker->rng);
+/* A slot that has keys that may go. False: there is none. */
+static bool pick_slot(struct dispatch_worker *worker, struct keyspace **out_keyspace,
+                      uint16_t *out_slot) {
+    struct keyspace *keyspace = *out_keyspace = pick_keyspace(worker);
+    if (keyspace == NULL) return false;
+    if ((options_of(worker)->policy & EVICT_ALL_KEYS) != 0) {
+        unsigned slot = keyspace_random_slot(keyspace, &worker->rng);
+        *out_slot = (uint16_t)slot;
+        return slot != SLOT_COUNT;
+    }
     unsigned first = (unsigned)rng_below(&worker->rng, SLOT_COUNT);
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
-        unsigned slot = (first + i) % SLOT_COUNT;
-        if (keyspace_earliest(keyspace, slot) != TABLE_NO_DEADLINE) return slot;
+        *out_slot = (uint16_t)((first + i) % SLOT_COUNT);
+        if (keyspace_earliest(keyspace, *out_slot) != TABLE_NO_DEADLINE) return true;
     }
-    return SLOT_COUNT;
+    return false;
 }
 
 /* Deletes the key with its slot locked. False: it is on its way to another node. */
@@ -201,29 +205,34 @@ static void unlock_and_serve(struct dispatch_worker *worker) {
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve(worker);
 }
 
-/* Looks at some keys of a slot; with a policy that does not compare, evicts one of them at once. */
-static bool sample_slot(struct dispatch_worker *worker, struct keyspace *keyspace, uint16_t slot) {
-    const struct memory_options *options = options_of(worker);
+static uint32_t sample(struct dispatch_worker *worker, struct keyspace *keyspace, uint16_t slot,
+                       struct record **out, uint32_t cap) {
+    bool has_deadline = (options_of(worker)->policy & EVICT_ALL_KEYS) == 0;
+    return table_sample(keyspace_table(keyspace, slot), &worker->rng, has_deadline, out, cap);
+}
+
+/* Offers up to `wanted` keys of a slot as candidates; returns how many. */
+static uint32_t look_at_slot(struct dispatch_worker *worker, struct keyspace *keyspace,
+                             uint16_t slot, uint32_t wanted) {
     struct record *records[SAMPLES_MAX];
-    bool has_deadline = (options->policy & EVICT_ALL_KEYS) == 0;
-    bool is_random = (options->policy & EVICT_RANDOM) != 0;
-    uint32_t wanted = is_random                        ? 1
-                      : options->samples > SAMPLES_MAX ? SAMPLES_MAX
-                                                       : (uint32_t)options->samples;
     int64_t now_ms = (int64_t)clock_wall_ms();
+    dispatch_lock_slots(worker, &slot, 1);
+    uint32_t found = sample(worker, keyspace, slot, records, wanted);
+    for (uint32_t i = 0; i < found; i++)
+        offer(worker->candidates, keyspace_database(keyspace), record_key(records[i]),
+              score_of(options_of(worker), records[i], now_ms));
+    dispatch_unlock_slots(worker);
+    return found;
+}
+
+static bool evict_any_of_slot(struct dispatch_worker *worker, struct keyspace *keyspace,
+                              uint16_t slot) {
+    struct record *record;
     bool is_evicted = false;
     dispatch_lock_slots(worker, &slot, 1);
-    uint32_t found =
-        table_sample(keyspace_table(keyspace, slot), &worker->rng, has_deadline, records, wanted);
-    for (uint32_t i = 0; i < found; i++) {
-        struct bytes name = record_key(records[i]);
-        if (!is_random) {
-            offer(worker->candidates, keyspace_database(keyspace), name,
-                  score_of(options, records[i], now_ms));
-            continue;
-        }
+    if (sample(worker, keyspace, slot, &record, 1) == 1) {
         struct key key;
-        key_init(&key, worker->dispatcher->databases, name);
+        key_init(&key, worker->dispatcher->databases, record_key(record));
         struct table_entry entry = keyspace_find_entry(keyspace, &key);
         is_evicted = evict(worker, keyspace, &key, &entry);
     }
@@ -257,18 +266,40 @@ static bool evict_best(struct dispatch_worker *worker) {
     return is_evicted;
 }
 
+/* Without a policy that compares: whichever key comes first. */
+static bool evict_any(struct dispatch_worker *worker) {
+    struct keyspace *keyspace;
+    uint16_t slot;
+    for (int i = 0; i < TRIES; i++) {
+        if (!pick_slot(worker, &keyspace, &slot)) return false;
+        if (evict_any_of_slot(worker, keyspace, slot)) return true;
+    }
+    return false;
+}
+
+/* Looks at so many keys as maxmemory-samples says, in further slots where one has fewer. */
+static void look_around(struct dispatch_worker *worker) {
+    uint64_t samples = options_of(worker)->samples;
+    uint32_t wanted = samples > SAMPLES_MAX ? SAMPLES_MAX : (uint32_t)samples;
+    struct keyspace *keyspace;
+    uint16_t slot;
+    for (int i = 0; i < TRIES && wanted > 0; i++) {
+        if (!pick_slot(worker, &keyspace, &slot)) return;
+        wanted -= look_at_slot(worker, keyspace, slot, wanted);
+    }
+}
+
 /* False: no key may go. */
 static bool evict_one(struct dispatch_worker *worker) {
-    enum { TRIES = 64 };
+    int policy = options_of(worker)->policy;
+    if (policy == EVICT_NOTHING) return false;
+    if ((policy & EVICT_RANDOM) != 0) return evict_any(worker);
     if (worker->candidates == NULL)
         worker->candidates = mem_alloc_zero(sizeof(*worker->candidates));
-    bool is_random = (options_of(worker)->policy & EVICT_RANDOM) != 0;
-    for (int i = 0; i < TRIES; i++) {
-        struct keyspace *keyspace = pick_keyspace(worker);
-        unsigned slot = keyspace == NULL ? SLOT_COUNT : pick_slot(worker, keyspace);
-        if (slot == SLOT_COUNT) return false;
-        bool is_evicted = sample_slot(worker, keyspace, (uint16_t)slot);
-        if (is_evicted || (!is_random && evict_best(worker))) return true;
+    for (int i = 0; i < TRIES; i++) { // All candidates may have been used or deleted meanwhile.
+        look_around(worker);
+        if (evict_best(worker)) return true;
+        if (eligible_total(worker) == 0) return false;
     }
     return false;
 }
@@ -299,6 +330,10 @@ static bool is_freeing(const struct dispatcher *dispatcher) {
     return hooks->pending_frees != NULL && hooks->pending_frees(hooks->pending_frees_state) > 0;
 }
 
+static bool has_eligible(const struct dispatch_worker *worker) {
+    return options_of(worker)->policy != EVICT_NOTHING && eligible_total(worker) > 0;
+}
+
 /* True when what is used is within the limit or on its way there. */
 static bool evict_until_enough(struct dispatch_worker *worker, uint64_t used) {
     struct dispatcher *dispatcher = worker->dispatcher;
@@ -306,8 +341,7 @@ static bool evict_until_enough(struct dispatch_worker *worker, uint64_t used) {
     uint64_t budget_us = tenacity_us(options_of(worker)->tenacity);
     uint64_t began_us = clock_monotonic_us();
     for (uint32_t evicted = 1; used > limit; evicted++) {
-        if (eligible_total(worker) == 0) return false;
-        if (is_freeing(dispatcher)) return true;
+        if (is_freeing(dispatcher)) return has_eligible(worker);
         if (!evict_one(worker)) return false;
         used = counted_bytes(dispatcher);
         if (used > limit && evicted % LOOKS_AT_CLOCK == 0 &&
@@ -321,7 +355,7 @@ static bool evict_until_enough(struct dispatch_worker *worker, uint64_t used) {
 
 bool eviction_make_room(struct dispatch_worker *worker) {
     struct dispatcher *dispatcher = worker->dispatcher;
-    if (LIKELY(mem_thread_bytes() - worker->room_from < worker->room)) return true;
+    if (LIKELY(mem_thread_bytes() < worker->room_until)) return true;
     if (worker->is_exclusive || !may_evict(worker)) return true;
     uint64_t used = counted_bytes(dispatcher);
     uint64_t limit = options_of(worker)->max_bytes;
@@ -330,7 +364,7 @@ bool eviction_make_room(struct dispatch_worker *worker) {
         grant_room(worker, limit - used);
         return true;
     }
-    worker->room = 0;
+    end_room(worker);
     note_exceeded(dispatcher, true);
     bool is_enough = evict_until_enough(worker, used);
     worker->actor_id = 0;
@@ -345,7 +379,7 @@ uint64_t eviction_continue(struct dispatch_worker *worker) {
         return 0;
     }
     uint64_t began_us = clock_monotonic_us();
-    worker->room = 0;
+    end_room(worker);
     eviction_make_room(worker);
     return clock_monotonic_us() - began_us;
 }

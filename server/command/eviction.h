@@ -5,9 +5,10 @@
  * refused with OOM if it could make things worse. To look costs a few nanoseconds: a worker that
  * has room for some kilobytes looks at nothing but how much it took since.
  *
- * The key that goes is the best of maxmemory-samples neighbours in a slot picked at random, and of
- * those that were looked at before and were nearly chosen. What replicas pin of the journal beyond
- * the backlog is not counted, so that a slow replica does not empty its primary.
+ * The key that goes is the best of maxmemory-samples keys, neighbours in a slot picked at random or
+ * in several where each has few, and of those that were looked at before and were nearly chosen.
+ * What replicas pin of the journal beyond the backlog is not counted, so that a slow replica does
+ * not empty its primary.
  */
 #pragma once
 

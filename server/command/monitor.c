@@ -9,7 +9,7 @@ void monitor_add(struct dispatcher *dispatcher, struct session *session) {
     if (session->is_monitor) return;
     session->is_monitor = true;
     pthread_mutex_lock(&dispatcher->monitors_lock);
-    buffer_append(&dispatcher->monitors, &session->id, sizeof(session->id));
+    session_ids_add(&dispatcher->monitors, session->id);
     atomic_fetch_add(&dispatcher->monitor_count, 1);
     pthread_mutex_unlock(&dispatcher->monitors_lock);
 }
@@ -18,15 +18,8 @@ void monitor_forget(struct dispatcher *dispatcher, struct session *session) {
     if (!session->is_monitor) return;
     session->is_monitor = false;
     pthread_mutex_lock(&dispatcher->monitors_lock);
-    struct buffer *ids = &dispatcher->monitors;
-    for (size_t at = 0; at < ids->len; at += sizeof(session->id)) {
-        if (memcmp(ids->data + at, &session->id, sizeof(session->id)) != 0) continue;
-        memmove(ids->data + at, ids->data + at + sizeof(session->id),
-                ids->len - at - sizeof(session->id));
-        ids->len -= sizeof(session->id);
-        atomic_fetch_sub(&dispatcher->monitor_count, 1);
-        break;
-    }
+    session_ids_remove(&dispatcher->monitors, session->id);
+    atomic_fetch_sub(&dispatcher->monitor_count, 1);
     pthread_mutex_unlock(&dispatcher->monitors_lock);
 }
 
@@ -84,12 +77,11 @@ void monitor_feed(struct dispatch_worker *worker, const struct command_context *
     }
     buffer_append_text(&line, "\r\n");
     pthread_mutex_lock(&dispatcher->monitors_lock);
-    for (size_t at = 0; at < dispatcher->monitors.len; at += sizeof(uint64_t)) {
-        uint64_t id;
-        memcpy(&id, dispatcher->monitors.data + at, sizeof(id));
+    for (uint32_t i = 0; i < dispatcher->monitors.count; i++) {
         struct shown *shown = mem_alloc_zero(sizeof(*shown));
         buffer_append_bytes(&shown->line, buffer_view(&line));
-        dispatcher->hooks.post(dispatcher->modules->network, id, show, shown);
+        dispatcher->hooks.post(dispatcher->modules->network, dispatcher->monitors.items[i], show,
+                               shown);
     }
     pthread_mutex_unlock(&dispatcher->monitors_lock);
     buffer_deinit(&line);

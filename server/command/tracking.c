@@ -7,10 +7,7 @@
 #include "server/base/mem.h"
 #include "server/command/command_internal.h"
 
-enum {
-    FORGET_AT_ONCE = 16, /* Keys too many that one command takes care of. */
-    NOTICE_WORKERS = 64,
-};
+enum { FORGET_AT_ONCE = 16 }; /* Keys too many that one command takes care of. */
 
 /* -- prefixes -- */
 
@@ -26,9 +23,7 @@ bool tracking_overlaps(struct bytes a, struct bytes b) {
 }
 
 static struct bytes copy_of(struct bytes text) {
-    uint8_t *copy = mem_alloc(text.len + 1);
-    if (text.len > 0) memcpy(copy, text.data, text.len);
-    return bytes_of(copy, text.len);
+    return bytes_of(bytes_copy_text(text), text.len);
 }
 
 static struct tracked_prefix *find_prefix(struct tracking *tracking, struct bytes text) {
@@ -390,31 +385,25 @@ static void send_notice(struct dispatcher *dispatcher, const struct notice *head
                         const uint64_t *ids, uint32_t id_count, struct bytes keys) {
     struct network *network = dispatcher->modules->network;
     const struct dispatch_hooks *hooks = &dispatcher->hooks;
-    uint32_t counts[NOTICE_WORKERS] = {0};
-    struct notice *notices[NOTICE_WORKERS] = {NULL};
-    for (uint32_t i = 0; i < id_count; i++)
-        counts[hooks->worker_of(network, ids[i])]++;
-    for (uint32_t i = 0; i < id_count; i++) {
-        uint32_t worker = hooks->worker_of(network, ids[i]);
-        struct notice *notice = notices[worker];
-        if (notice == NULL) {
-            notice = notices[worker] =
-                mem_alloc(sizeof(*notice) + counts[worker] * sizeof(*ids) + keys.len);
-            *notice = *head;
-            notice->dispatcher = dispatcher;
-            notice->keys_len = keys.len;
-        }
-        notice->ids[notice->id_count++] = ids[i];
-    }
-    for (uint32_t i = 0; i < NOTICE_WORKERS; i++) {
-        if (notices[i] == NULL) continue;
-        if (keys.len > 0) memcpy(notices[i]->ids + counts[i], keys.data, keys.len);
-        if (hooks->is_worker(network, i)) {
-            hand_out(notices[i]);
+    struct session_parts parts;
+    session_parts_make(&parts, ids, id_count, network, hooks->worker_of);
+    for (uint32_t worker = 0; worker < SESSION_WORKERS_MAX; worker++) {
+        uint32_t count = parts.begins[worker + 1] - parts.begins[worker];
+        if (count == 0) continue;
+        struct notice *notice = mem_alloc(sizeof(*notice) + count * sizeof(*ids) + keys.len);
+        *notice = *head;
+        notice->dispatcher = dispatcher;
+        notice->id_count = count;
+        notice->keys_len = keys.len;
+        memcpy(notice->ids, parts.ids + parts.begins[worker], count * sizeof(*ids));
+        if (keys.len > 0) memcpy(notice->ids + count, keys.data, keys.len);
+        if (hooks->is_worker(network, worker)) {
+            hand_out(notice);
         } else {
-            hooks->post_worker(network, i, hand_out, notices[i]);
+            hooks->post_worker(network, worker, hand_out, notice);
         }
     }
+    session_parts_deinit(&parts);
 }
 
 /* What was gathered, read one by one: head, ids and key. False at the end. */

@@ -1,5 +1,6 @@
 #include "server/lifecycle/lifecycle.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ struct lifecycle {
     struct loop *node_loop;
     struct command_modules *modules;
     struct lifecycle_hooks hooks;
-    bool is_pending; /* Waiting for replicas. The fields below belong to it. */
+    int folder_before; /* A descriptor of it, for a change that is taken back; -1: none. */
+    bool is_pending;   /* Waiting for replicas. The fields below belong to it. */
     bool is_forced;
     enum save_wish save;
     uint64_t deadline_ms;
@@ -48,11 +50,33 @@ struct lifecycle *lifecycle_create(struct lifecycle_options *options, struct loo
     lifecycle->options = options;
     lifecycle->node_loop = node_loop;
     lifecycle->modules = modules;
+    lifecycle->folder_before = -1;
     return lifecycle;
 }
 
 void lifecycle_destroy(struct lifecycle *lifecycle) {
+    if (lifecycle == NULL) return;
+    if (lifecycle->folder_before >= 0) close(lifecycle->folder_before);
     mem_free(lifecycle);
+}
+
+/* A relative path means something else by now, so the way back is not by name. */
+static void go_back(const struct lifecycle *lifecycle) {
+    if (lifecycle->folder_before < 0 || fchdir(lifecycle->folder_before) != 0)
+        log_warning("Can't go back to the data folder of before");
+}
+
+bool lifecycle_change_directory(struct lifecycle *lifecycle, bool is_rollback, char *error,
+                                size_t cap) {
+    if (is_rollback) {
+        go_back(lifecycle);
+        return true;
+    }
+    if (lifecycle->folder_before >= 0) close(lifecycle->folder_before);
+    lifecycle->folder_before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (lifecycle_enter_directory(lifecycle->options, error, cap)) return true;
+    go_back(lifecycle);
+    return false;
 }
 
 void lifecycle_set_hooks(struct lifecycle *lifecycle, const struct lifecycle_hooks *hooks) {

@@ -53,12 +53,15 @@ void lifecycle_set_hooks(struct lifecycle *lifecycle, const struct lifecycle_hoo
 bool lifecycle_open_log(const struct lifecycle_options *options, char *error, size_t cap);
 /* Changes to the data folder and proves that it can be written. */
 bool lifecycle_enter_directory(const struct lifecycle_options *options, char *error, size_t cap);
-/* The same at run time: on failure the folder stays the one that it was. */
-bool lifecycle_change_directory(const struct lifecycle_options *options, char *error, size_t cap);
 /* Goes to the background; in the parent it does not return. */
 void lifecycle_daemonize(void);
 void lifecycle_write_pid_file(const struct lifecycle_options *options);
 void lifecycle_remove_pid_file(const struct lifecycle_options *options);
+
+/* CONFIG SET dir: lifecycle_enter_directory, and back to the folder of before when that fails or
+ * when the change is taken back (`is_rollback`). Everything parked. */
+bool lifecycle_change_directory(struct lifecycle *lifecycle, bool is_rollback, char *error,
+                                size_t cap);
 
 /* Once a cron period on the node's loop: signals, a shutdown that waits for replicas. */
 void lifecycle_tick(struct lifecycle *lifecycle);

@@ -43,15 +43,6 @@ bool lifecycle_enter_directory(const struct lifecycle_options *options, char *er
     return true;
 }
 
-bool lifecycle_change_directory(const struct lifecycle_options *options, char *error, size_t cap) {
-    int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    bool is_done = lifecycle_enter_directory(options, error, cap);
-    if (!is_done && (before < 0 || fchdir(before) != 0))
-        log_warning("Can't go back to the data folder of before: %s", strerror(errno));
-    if (before >= 0) close(before);
-    return is_done;
-}
-
 void lifecycle_daemonize(void) {
     pid_t child = fork();
     if (child < 0) {

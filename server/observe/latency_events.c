@@ -134,7 +134,7 @@ static void ago(uint64_t seconds, char out[8]) {
 
 /* A bar for each sample, the time that has passed since written downward beneath. */
 static void append_graph(struct buffer *out, const struct latency_class *class, uint64_t now_s) {
-    static const char steps[] = " _-`";
+    static const char steps[] = " _-|";
     uint32_t low = UINT32_MAX;
     uint32_t high = 0;
     for (uint32_t i = 0; i < class->count; i++) {
@@ -156,9 +156,7 @@ static void append_graph(struct buffer *out, const struct latency_class *class, 
             uint64_t height = span == 0 ? 1 : 1 + above * (GRAPH_ROWS * 3 - 1) / span;
             uint64_t ground = (uint64_t)row * 3;
             uint64_t in_row = height <= ground ? 0 : height - ground;
-            buffer_append_u8(out, in_row > 3 || (in_row == 3 && row < GRAPH_ROWS - 1)
-                                      ? (uint8_t)'|'
-                                      : (uint8_t)steps[in_row]);
+            buffer_append_u8(out, (uint8_t)steps[in_row < 3 ? in_row : 3]);
         }
         buffer_append_u8(out, '\n');
     }
@@ -189,12 +187,9 @@ void latency_command_graph(struct command_context *context) {
     if (class != NULL) append_graph(&text, class, clock_wall_ms() / 1000);
     pthread_mutex_unlock(&events->lock);
     if (class == NULL) {
-        struct buffer name = {0};
-        buffer_append_bytes(&name, context->argv[2]);
-        buffer_append_u8(&name, '\0');
+        char name[128];
         reply_error_format(context->reply, "ERR No samples available for event '%s'",
-                           (const char *)name.data);
-        buffer_deinit(&name);
+                           bytes_to_text(context->argv[2], name, sizeof(name)));
     } else {
         reply_verbatim(context->reply, buffer_view(&text));
     }
@@ -296,14 +291,14 @@ struct advice {
 static const struct advice advices[] = {
     {"command", "Commands took long. SLOWLOG GET names them (slowlog-log-slower-than below the "
                 "monitor's threshold shows all). Ask for less at once: SCAN for KEYS, ranges for "
-                "whole collections, UNLINK for DEL where lazyfree-lazy-user-del is off."},
+                "whole collections."},
     {"fast-command", "Commands that should take microseconds took long, so the process itself was "
                      "held up: look for a CPU that is shared or overcommitted, for swapping, and "
                      "in INFO server for exclusive_wait_us_max."},
     {"expire-cycle", "Many keys expired at one time. Spread deadlines, for instance by some random "
                      "seconds."},
-    {"eviction-cycle", "Making room for new keys took long: maxmemory is reached while big values "
-                       "are evicted. lazyfree-lazy-eviction frees them in the background."},
+    {"eviction-cycle", "Making room took long: far more than maxmemory was used, as after it was "
+                       "lowered. A lower maxmemory-eviction-tenacity makes smaller steps."},
 };
 
 static void append_advice(struct buffer *out, const struct latency_class *class) {

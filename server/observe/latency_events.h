@@ -6,6 +6,7 @@
  * | command        | a command that may take time by its nature                            |
  * | fast-command   | one of constant or logarithmic time                                   |
  * | expire-cycle   | a round of deleting expired keys                                      |
+ * | eviction-cycle | a round of making room between commands (within one: the command's)   |
  *
  * The classes are few; events are added from any thread under a mutex that is a leaf.
  */

@@ -158,15 +158,11 @@ static void command_get(struct command_context *context) {
     static const char error[] = "ERR count should be greater than or equal to -1";
     int64_t wanted = DEFAULT_COUNT;
     if (context->argc > 3) {
-        char name[32];
-        size_t len =
-            context->argv[1].len < sizeof(name) - 1 ? context->argv[1].len : sizeof(name) - 1;
-        memcpy(name, context->argv[1].data, len);
-        name[len] = '\0';
+        char name[128];
         reply_error_format(context->reply,
                            "ERR unknown subcommand or wrong number of arguments for '%s'. Try "
                            "SLOWLOG HELP.",
-                           name);
+                           bytes_to_text(context->argv[1], name, sizeof(name)));
         return;
     }
     if (context->argc == 3 && !context_integer_in(context, 2, -1, INT64_MAX, &wanted, error))

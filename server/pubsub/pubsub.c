@@ -275,28 +275,22 @@ static void batch_send(struct pubsub *pubsub, struct batch *batch) {
     mem_free(batch->workers);
 }
 
-static uint32_t worker_of(const struct pubsub *pubsub, uint64_t session_id) {
-    return pubsub->hooks.worker_of(pubsub->hooks.network, session_id);
-}
-
-/* Sorts the listeners by worker: a delivery for each that has any. */
+/* A delivery for each worker that has listeners. */
 static void collect(struct pubsub *pubsub, enum subscription_kind kind, struct bytes name,
                     struct bytes channel, struct bytes message, const struct session_ids *listeners,
                     struct batch *batch) {
-    enum { WORKER_MAX = 64 };
-    uint32_t counts[WORKER_MAX] = {0};
-    struct delivery *deliveries[WORKER_MAX] = {NULL};
-    for (uint32_t i = 0; i < listeners->count; i++)
-        counts[worker_of(pubsub, listeners->items[i])]++;
-    for (uint32_t i = 0; i < listeners->count; i++) {
-        uint32_t worker = worker_of(pubsub, listeners->items[i]);
-        if (deliveries[worker] == NULL) {
-            deliveries[worker] =
-                delivery_create(pubsub, kind, name, channel, message, counts[worker]);
-            batch_add(batch, deliveries[worker], worker);
-        }
-        deliveries[worker]->ids[deliveries[worker]->count++] = listeners->items[i];
+    struct session_parts parts;
+    session_parts_make(&parts, listeners->items, listeners->count, pubsub->hooks.network,
+                       pubsub->hooks.worker_of);
+    for (uint32_t worker = 0; worker < SESSION_WORKERS_MAX; worker++) {
+        uint32_t count = parts.begins[worker + 1] - parts.begins[worker];
+        if (count == 0) continue;
+        struct delivery *delivery = delivery_create(pubsub, kind, name, channel, message, count);
+        delivery->count = count;
+        memcpy(delivery->ids, parts.ids + parts.begins[worker], count * sizeof(*delivery->ids));
+        batch_add(batch, delivery, worker);
     }
+    session_parts_deinit(&parts);
 }
 
 struct pattern_walk {

@@ -298,3 +298,17 @@ def test_bgsave_writes_the_state_of_its_beginning_while_writes_go_on(lab, worker
         for i in range(49998):
             connection.send('GET', 'k%d' % i)
         assert {connection.read() for _ in range(49998)} == {b'before'}
+
+
+def test_the_data_folder_changes_at_run_time(lab, tmp_path):
+    node = lab.node({'enable-protected-configs': 'yes'})
+    node.call('SET', 'key', 'value')
+    assert node.call('CONFIG', 'SET', 'dir', str(tmp_path)) == b'OK'
+    node.call('SAVE')
+    saved = tmp_path / 'dump.rdb'
+    assert saved.exists()
+    with pytest.raises(ReplyError, match='chdir'):
+        node.call('CONFIG', 'SET', 'dir', '/no such folder')
+    saved.unlink()
+    node.call('SAVE')
+    assert saved.exists()
