@@ -317,14 +317,14 @@ static uint8_t *block_with(struct bytes element) {
     return block;
 }
 
-/* Adds to a block that has room for the element and knows what else is coming: `expected` bytes of
- * entries, this one's included. */
-static void add_to_block(uint8_t **block, struct bytes element, bool at_head, size_t expected,
+/* Adds to a block that has room for the element. `further` bytes of entries come after it. */
+static void add_to_block(uint8_t **block, struct bytes element, bool at_head, size_t further,
                          const struct data_type_options *options) {
-    if (expected > listpack_entry_bytes(element)) {
+    if (further > 0) {
+        size_t wanted = listpack_entry_bytes(element) + further;
         size_t used = listpack_bytes(*block);
         size_t left = leaf_bytes_max(options) > used ? leaf_bytes_max(options) - used : 0;
-        listpack_reserve(block, expected < left ? expected : left);
+        listpack_reserve(block, wanted < left ? wanted : left);
     }
     if (at_head) {
         listpack_prepend(block, element);
@@ -333,8 +333,8 @@ static void add_to_block(uint8_t **block, struct bytes element, bool at_head, si
     }
 }
 
-static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_head,
-                         size_t expected, const struct data_type_options *options) {
+static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_head, size_t further,
+                         const struct data_type_options *options) {
     struct leaf_place place = {0};
     bool has_leaf = at_head ? leaf_tree_first(tree, &place) : leaf_tree_last(tree, &place);
     if (has_leaf) {
@@ -342,7 +342,7 @@ static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_h
         uint32_t count = leaf_place_count(&place);
         if (leaf_has_room(block, count, element, options)) {
             uint8_t *before = block;
-            add_to_block(&block, element, at_head, expected, options);
+            add_to_block(&block, element, at_head, further, options);
             if (block != before) leaf_tree_set_leaf(&place, block);
             leaf_tree_set_count(tree, &place, count + 1);
             return;
@@ -351,7 +351,7 @@ static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_h
         leaf_tree_set_leaf(&place, block);
     }
     uint8_t *fresh = listpack_create(0);
-    add_to_block(&fresh, element, at_head, expected, options);
+    add_to_block(&fresh, element, at_head, further, options);
     if (at_head) {
         leaf_tree_insert_before(tree, &place, fresh, 1, (struct leaf_key){0});
     } else {
@@ -360,33 +360,33 @@ static void push_in_tree(struct leaf_tree *tree, struct bytes element, bool at_h
     settle_ends(tree, options);
 }
 
-static void push(struct record *record, struct bytes element, bool at_head, size_t expected,
+static void push(struct record *record, struct bytes element, bool at_head, size_t further,
                  const struct data_type_options *options) {
     if (list_tree_of(record) == NULL) {
         uint8_t *block = block_of(record);
         if (leaf_has_room(block, listpack_count(block), element, options)) {
-            add_to_block(&block, element, at_head, expected, options);
+            add_to_block(&block, element, at_head, further, options);
             record_set_pointer(record, block);
             return;
         }
         become_tree(record);
     }
-    push_in_tree(list_tree_of(record), element, at_head, expected, options);
+    push_in_tree(list_tree_of(record), element, at_head, further, options);
 }
 
 void list_push(struct record *record, struct bytes element, bool at_head,
                const struct data_type_options *options) {
-    push(record, element, at_head, listpack_entry_bytes(element), options);
+    push(record, element, at_head, 0, options);
 }
 
 void list_push_all(struct record *record, const struct bytes *elements, uint32_t count,
                    bool at_head, const struct data_type_options *options) {
-    size_t expected = 0;
-    for (uint32_t i = 0; i < count; i++)
-        expected += listpack_entry_bytes(elements[i]);
+    size_t further = 0;
+    for (uint32_t i = 1; i < count; i++)
+        further += listpack_entry_bytes(elements[i]);
     for (uint32_t i = 0; i < count; i++) {
-        push(record, elements[i], at_head, expected, options);
-        expected -= listpack_entry_bytes(elements[i]);
+        push(record, elements[i], at_head, further, options);
+        if (i + 1 < count) further -= listpack_entry_bytes(elements[i + 1]);
     }
 }
 
