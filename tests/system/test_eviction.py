@@ -52,12 +52,13 @@ def test_writes_go_on_within_the_limit(lab, workers, policy):
 
 
 def test_keys_in_use_stay(lab):
+    """The clock of LRU counts seconds: what is old is made so before what is used is used."""
     for policy in ('allkeys-lru', 'allkeys-lfu'):
         node = lab.node({'maxmemory': LIMIT, 'maxmemory-policy': policy, 'maxmemory-samples': 10})
         with node.connect() as connection:
-            fill(connection, 0, 1000)
-            time.sleep(1.1)  # The clock of LRU counts seconds.
-            for begin in range(1000, 61000, 3000):
+            fill(connection, 0, 30000)
+            time.sleep(1.1)
+            for begin in range(30000, 60000, 3000):
                 for _ in range(3):
                     for i in range(1000):
                         connection.send('GET', 'key:%d' % i)
@@ -66,7 +67,7 @@ def test_keys_in_use_stay(lab):
                 fill(connection, begin, begin + 3000)
             kept = connection.call('EXISTS', *['key:%d' % i for i in range(1000)])
             assert info(node, 'stats', 'evicted_keys') > 5000
-            assert kept > 900, '%d of 1000 under %s' % (kept, policy)
+            assert kept > 990, '%d of 1000 under %s' % (kept, policy)
 
 
 def test_only_keys_with_a_deadline_go(lab, workers):
