@@ -99,8 +99,8 @@ def system_stage(tally):
     report = os.path.join(ROOT, 'build-test', 'system.xml')
     if os.path.exists(report):
         os.unlink(report)
-    status = run(['/usr/bin/python3', '-m', 'pytest', 'tests/system', '-q', '-p', 'no:cacheprovider',
-                  '--junitxml', report], {'DUNLIN_BUILD': 'build-test'})
+    status = run(['/usr/bin/python3', '-m', 'pytest', 'tests/system', '-q', '-p', 'no:cacheprovider', '-n', '2',
+                  '--dist', 'loadfile', '--junitxml', report], {'DUNLIN_BUILD': 'build-test'})
     passed = failed = skipped = 0
     if os.path.exists(report):
         for suite in xml.etree.ElementTree.parse(report).getroot().iter('testsuite'):

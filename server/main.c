@@ -449,6 +449,7 @@ static void create_modules(struct server *server) {
                                                  .block = network_block_timeout,
                                                  .post = network_post,
                                                  .unblock = network_unblock,
+                                                 .retry_paused = network_retry_paused,
                                                  .worker_of = network_worker_of,
                                                  .is_worker = network_is_worker,
                                                  .post_worker = network_post_worker,

@@ -113,6 +113,7 @@ struct dispatcher {
     uint64_t slow_ticks;        /* as is from when on a command is slow. */
     pthread_mutex_t holds_lock; /* A leaf. */
     struct key_hold *holds;
+    uint32_t long_reply_count;     /* Under the same lock. */
     pthread_mutex_t monitors_lock; /* A leaf. */
     struct session_ids monitors;   /* Who watches (monitor.c). */
     _Atomic uint32_t monitor_count;
@@ -135,6 +136,15 @@ void dispatch_commit(struct dispatch_worker *worker, struct session *session);
 /* Locks slots that are ascending and different, at most LOCK_MAX; unlocks all that are locked. */
 void dispatch_lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count);
 void dispatch_unlock_slots(struct dispatch_worker *worker);
+
+/* long_reply.c: a key is read across turns. True: a write to one of these keys has to wait. Their
+ * slots are locked. */
+bool long_reply_blocks(struct dispatcher *dispatcher, uint32_t db, const struct key *keys,
+                       uint32_t count);
+/* For databases_set_readers. */
+void long_reply_before_change(void *state, struct keyspace *keyspace, const struct key *key,
+                              struct record *record);
+void long_reply_before_parting(void *state);
 
 /* Shows a command that has run to the sessions that watch. */
 void monitor_feed(struct dispatch_worker *worker, const struct command_context *context);

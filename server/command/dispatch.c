@@ -32,6 +32,8 @@ struct dispatcher *dispatcher_create(const struct dispatch_options *options) {
     pthread_mutex_init(&dispatcher->holds_lock, NULL);
     pthread_mutex_init(&dispatcher->monitors_lock, NULL);
     tracking_init(&dispatcher->tracking);
+    databases_set_readers(dispatcher->databases, long_reply_before_change,
+                          long_reply_before_parting, dispatcher);
     return dispatcher;
 }
 
@@ -434,6 +436,10 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if (UNLIKELY((admission & ADMISSION_HOLD) != 0) && is_write && key_count > 0 &&
         (session->transaction == NULL || is_exec) &&
         hold_blocks(dispatcher, session->db, keys, key_count, session->hold))
+        return PUT_ASIDE;
+    if (UNLIKELY((admission & ADMISSION_LONG_REPLY) != 0) && is_write && key_count > 0 &&
+        (session->transaction == NULL || is_exec) &&
+        long_reply_blocks(dispatcher, session->db, keys, key_count))
         return PUT_ASIDE;
     if ((admission & PAUSE_BITS) != 0 && session->kind == SESSION_NORMAL) {
         bool may_write = is_write || (flags & COMMAND_MAY_REPLICATE) != 0;

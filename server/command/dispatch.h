@@ -32,9 +32,10 @@ enum {
     ADMISSION_DISK_ERROR = 1 << 7,   /* Writes are refused with MISCONF. */
     ADMISSION_PAUSE_WRITES = 1 << 8,
     ADMISSION_PAUSE_ALL = 1 << 9,
-    ADMISSION_REPLICA = 1 << 10, /* Expired keys are hidden, not deleted. */
-    ADMISSION_HOLD = 1 << 11,    /* Some keys are held (hold.h). */
-    ADMISSION_MEMORY = 1 << 12,  /* maxmemory is set (eviction.h). */
+    ADMISSION_REPLICA = 1 << 10,    /* Expired keys are hidden, not deleted. */
+    ADMISSION_HOLD = 1 << 11,       /* Some keys are held (hold.h). */
+    ADMISSION_MEMORY = 1 << 12,     /* maxmemory is set (eviction.h). */
+    ADMISSION_LONG_REPLY = 1 << 13, /* Some keys are read across turns (long_reply.h). */
 };
 
 enum dispatch_result {
@@ -66,6 +67,8 @@ struct dispatch_hooks {
     void (*post)(struct network *network, uint64_t session_id,
                  void (*fn)(struct session *session, void *arg), void *arg);
     void (*unblock)(struct network *network, struct session *session);
+    /* network_retry_paused: what was put aside is tried again. */
+    void (*retry_paused)(struct network *network);
     /* network_find, network_pushed and its like, for sessions that are told of changes. */
     uint32_t (*worker_of)(const struct network *network, uint64_t session_id);
     bool (*is_worker)(const struct network *network, uint32_t worker);

@@ -21,6 +21,7 @@ struct key_hold;
 struct key_waiter;
 struct subscriptions;
 struct session_tracking;
+struct long_reply;
 
 enum session_kind {
     SESSION_NORMAL,
@@ -77,6 +78,7 @@ struct session {
     uint32_t subscribed[3];              /* How many: channels, patterns, shard channels. */
     struct session_tracking *tracking;   /* CLIENT TRACKING, see tracking.h; NULL: off. */
     struct key_waiter *waiter;           /* SESSION_BLOCKED_KEYS, see blocking.h. */
+    struct long_reply *long_reply;       /* What is left of its last reply, see long_reply.h. */
     const struct key_hold *hold; /* Keys that this session may write though they are held. */
 
     const struct command *command; /* Running or last. */

@@ -37,6 +37,10 @@ struct databases {
     const struct data_type *const *types;
     void (*defer)(void *state, void (*job)(void *arg), void *arg);
     void *defer_state;
+    void (*before_change)(void *state, struct keyspace *keyspace, const struct key *key,
+                          struct record *record);
+    void (*before_parting)(void *state);
+    void *reader_state;
     uint8_t secret[SECRET_SIZE];
 };
 
@@ -177,7 +181,13 @@ struct keyspace *databases_keyspace_if_any(struct databases *databases, unsigned
     return __atomic_load_n(&databases->keyspaces[db], __ATOMIC_ACQUIRE);
 }
 
+/* Everything parked: a keyspace is about to go, or to get another number. */
+static void announce_parting(const struct databases *databases) {
+    if (databases->before_parting != NULL) databases->before_parting(databases->reader_state);
+}
+
 void databases_swap(struct databases *databases, unsigned a, unsigned b) {
+    announce_parting(databases);
     struct keyspace *first = databases_keyspace(databases, a);
     struct keyspace *second = databases_keyspace(databases, b);
     databases->keyspaces[a] = second;
@@ -228,6 +238,7 @@ uint32_t databases_slot_keys(const struct databases *databases, uint16_t slot) {
 uint64_t databases_flush(struct databases *databases, unsigned db, bool is_lazy) {
     struct keyspace *old = databases->keyspaces[db];
     if (old == NULL) return 0;
+    announce_parting(databases);
     uint64_t count = keyspace_count(old);
     databases->keyspaces[db] = keyspace_create(databases, db);
     note_all_slot_keys(databases);
@@ -237,6 +248,7 @@ uint64_t databases_flush(struct databases *databases, unsigned db, bool is_lazy)
 
 void databases_adopt(struct databases *databases, struct databases *loaded) {
     ASSERT(databases->seed == loaded->seed && databases->is_cluster == loaded->is_cluster);
+    announce_parting(databases);
     for (unsigned db = 0; db < databases->count; db++) {
         struct keyspace *old = databases->keyspaces[db];
         struct keyspace *fresh = loaded->keyspaces[db];
@@ -254,6 +266,15 @@ void databases_set_background(struct databases *databases,
                               void *state) {
     databases->defer = defer;
     databases->defer_state = state;
+}
+
+void databases_set_readers(struct databases *databases,
+                           void (*before_change)(void *state, struct keyspace *keyspace,
+                                                 const struct key *key, struct record *record),
+                           void (*before_parting)(void *state), void *state) {
+    databases->before_change = before_change;
+    databases->before_parting = before_parting;
+    databases->reader_state = state;
 }
 
 /* -- one keyspace -- */
@@ -382,7 +403,10 @@ static void give_to_passes(struct keyspace *keyspace, const struct key *key,
 
 void keyspace_before_change(struct keyspace *keyspace, const struct key *key,
                             struct record *record) {
-    if (UNLIKELY(keyspace->databases->pass_count > 0)) give_to_passes(keyspace, key, record);
+    struct databases *databases = keyspace->databases;
+    if (UNLIKELY(databases->pass_count > 0)) give_to_passes(keyspace, key, record);
+    if (UNLIKELY(databases->slots[key->slot].long_replies != NULL))
+        databases->before_change(databases->reader_state, keyspace, key, record);
 }
 
 /* A record that arrives where a pass has not been yet is none of its business: born marked. */

@@ -29,6 +29,7 @@
 #define SLOT_GROUP 128u /* Slots are counted by groups of so many. */
 
 struct slot_watcher;
+struct long_reply;
 
 /* One cache line. Everything but the lock itself is covered by the lock. */
 struct slot {
@@ -38,6 +39,7 @@ struct slot {
     struct slot_watcher *watchers; /* WATCH, see command/transaction.h. */
     void *waiters;                 /* Clients that wait for a key of this slot. */
     struct table *tracked; /* Keys that clients may have copies of, see command/tracking.h. */
+    struct long_reply *long_replies; /* That still read a key, see command/long_reply.h. */
 } CACHE_ALIGNED;
 
 struct keyspace;
@@ -130,7 +132,8 @@ struct table_entry keyspace_find_entry(const struct keyspace *keyspace, const st
 void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key);
 
 /* Must come before any change of the value, deadline or existence of `record`: gives it to the
- * passes that have not seen it. Costs a load and a branch while no pass is running. */
+ * passes that have not seen it, and to those who still read it. Costs two loads and branches while
+ * there are none. */
 void keyspace_before_change(struct keyspace *keyspace, const struct key *key,
                             struct record *record);
 
@@ -193,6 +196,14 @@ size_t databases_table_bytes(const struct databases *databases);
 void databases_set_background(struct databases *databases,
                               void (*defer)(void *state, void (*job)(void *arg), void *arg),
                               void *state);
+
+/* Who reads values across several turns: told before a record changes that lies in a slot with
+ * long_replies (the slot is locked), and before a whole keyspace goes or changes its number
+ * (everything is parked). */
+void databases_set_readers(struct databases *databases,
+                           void (*before_change)(void *state, struct keyspace *keyspace,
+                                                 const struct key *key, struct record *record),
+                           void (*before_parting)(void *state), void *state);
 
 /* Keeps a keyspace that was put aside alive for a pass; the last unref destroys it. */
 void keyspace_ref(struct keyspace *keyspace);

@@ -10,6 +10,7 @@
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/command/blocking.h"
+#include "server/command/long_reply.h"
 #include "server/command/monitor.h"
 #include "server/command/tracking.h"
 #include "server/command/transaction.h"
@@ -114,6 +115,7 @@ static void client_free(struct client *client) {
     *link = client->next_same_bucket;
     blocking_forget(worker->network->dispatcher, &client->session);
     transaction_unwatch(dispatcher_databases(worker->network->dispatcher), &client->session, false);
+    long_reply_forget(&client->session);
     session_deinit(&client->session);
     buffer_deinit(&client->in);
     buffer_deinit(&client->out);
@@ -129,7 +131,8 @@ void client_free_dying(struct worker *worker) {
 }
 
 size_t client_memory(const struct client *client) {
-    return sizeof(*client) + client->in.cap + client->out.cap;
+    return sizeof(*client) + client->in.cap + client->out.cap +
+           long_reply_pending(&client->session);
 }
 
 /* -- output -- */
@@ -204,11 +207,23 @@ static bool flush_feed(struct client *client) {
     return true;
 }
 
+/* One piece a turn of the loop, so that others are served in between. */
+static void continue_long_reply(struct client *client) {
+    give_output_buffer(client);
+    if (!long_reply_continue(client->worker->dispatch, &client->session))
+        network_resume(client->worker->network, &client->session);
+}
+
 static void flush_client(struct client *client) {
     if (client->is_dying) return;
     struct ev_loop *ev = loop_ev(client->worker->loop);
     bool is_done = flush_replies(client) && flush_feed(client);
     if (client->is_dying) return;
+    if (UNLIKELY(is_done && client->session.long_reply != NULL)) {
+        continue_long_reply(client);
+        ev_io_start(ev, &client->writer);
+        return;
+    }
     if (is_done && client->session.close_after_reply) {
         client_kill(client);
         return;
@@ -238,7 +253,7 @@ static void on_writable(struct ev_loop *ev, ev_io *watcher, int events) {
 /* Over the hard limit of its class: nobody reads what we write. */
 static bool is_over_output_limit(struct client *client) {
     const struct network_options *options = client->worker->network->options;
-    size_t queued = client->out.len - client->out_sent;
+    size_t queued = client->out.len - client->out_sent + long_reply_pending(&client->session);
     if (queued > client->worker->stats.largest_output)
         client->worker->stats.largest_output = queued;
     const struct output_limit *limit =
@@ -277,11 +292,11 @@ void client_check_limits(struct worker *worker) {
     for (struct client *client = worker->clients; client != NULL; client = next) {
         next = client->next;
         struct session *session = &client->session;
-        if (client->out.len > 0 && is_over_output_limit(client)) {
+        if ((client->out.len > 0 || session->long_reply != NULL) && is_over_output_limit(client)) {
             close_over_output_limit(client);
         } else if (timeout_ms > 0 && session->kind == SESSION_NORMAL &&
                    session->block == SESSION_NOT_BLOCKED && !client->is_put_aside &&
-                   now_ms - session->active_ms > timeout_ms) {
+                   session->long_reply == NULL && now_ms - session->active_ms > timeout_ms) {
             log_verbose("Closing idle client");
             client_kill(client);
         }
@@ -313,7 +328,8 @@ static void after_command(struct session *session) {
 
 static inline bool may_run(const struct client *client) {
     return !client->is_dying && !client->session.close_after_reply &&
-           client->session.block == SESSION_NOT_BLOCKED && !client->is_put_aside;
+           client->session.block == SESSION_NOT_BLOCKED && !client->is_put_aside &&
+           LIKELY(client->session.long_reply == NULL);
 }
 
 /* A replica's link carries the stream: a reply in it would be taken for a part of that. */

@@ -280,6 +280,10 @@ static void resume_posted(struct session *session, void *arg) {
     if (session != NULL) client_resume(client_of(session));
 }
 
+void network_resume(struct network *network, struct session *session) {
+    network_post(network, session->id, resume_posted, NULL);
+}
+
 void network_unblock(struct network *network, struct session *session) {
     if (session->block == SESSION_NOT_BLOCKED) return;
     struct client *client = client_of(session);
@@ -287,7 +291,7 @@ void network_unblock(struct network *network, struct session *session) {
     atomic_fetch_sub(&client->worker->blocked_count, 1);
     ev_timer_stop(loop_ev(client->worker->loop), &client->block_timer);
     if (client->out.len > 0) client_want_write(client);
-    network_post(network, session->id, resume_posted, NULL);
+    network_resume(network, session);
 }
 
 void network_block_timeout(struct network *network, struct session *session, uint64_t after_ms,

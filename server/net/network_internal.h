@@ -121,6 +121,8 @@ void client_flush_pending(struct worker *worker);
 void client_free_dying(struct worker *worker);
 /* Puts the client into the list of those with output. */
 void client_want_write(struct client *client);
+/* Posts client_resume to its worker. */
+void network_resume(struct network *network, struct session *session);
 /* Goes on with what the client has sent. */
 void client_resume(struct client *client);
 /* Something was queued outside of a command of its own: written at the end of the turn. */

@@ -1,5 +1,5 @@
-/* Values from any bytes, as RESTORE and a loader read them: each type's decoder either refuses them,
- * or makes a value that can be walked, copied and saved, and that comes back the same.
+/* Values from any bytes, as RESTORE and a loader read them: each type's decoder either refuses
+ * them, or makes a value that can be walked, copied and saved, and that comes back the same.
  *
  * Input: type byte of the RDB format | limits | the value. */
 #include <stddef.h>

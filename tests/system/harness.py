@@ -84,6 +84,12 @@ class Ports:
     def __init__(self):
         first, last = os.environ.get('DUNLIN_PORTS', '17000-17999').split('-')
         self.first, self.last = int(first), int(last)
+        # Two runs side by side (pytest -n 2) have a part of the range each.
+        index = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
+        count = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
+        size = (self.last - self.first + 1) // count
+        self.first += index * size
+        self.last = self.first + size - 1
         self.next = self.first
 
     @staticmethod

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "server/types/hash/hash_internal.h"
+#include "server/types/table_piece.h"
 
 /* -- reading ----------------------------------------------------------------------------------- */
 
@@ -70,27 +71,62 @@ static void reply_pair(void *arg, const struct hash_pair *pair) {
     element_reply(arg, &pair->value);
 }
 
-void hash_hgetall(struct command_context *context) {
-    const struct record *record;
-    if (!find_hash(context, &record)) return;
-    reply_map(context->reply, record == NULL ? 0 : hash_count(record));
-    if (record != NULL) hash_walk(record, 0, 0, reply_pair, context->reply);
+enum { WALK_FIELDS, WALK_VALUES, WALK_PAIRS };
+
+static void reply_field_record(void *arg, struct record *field) {
+    reply_bulk(arg, record_key(field));
 }
 
-static void reply_all(struct command_context *context,
-                      void (*visit)(void *arg, const struct hash_pair *pair)) {
+static void reply_value_record(void *arg, struct record *field) {
+    struct hash_pair pair = hash_pair_of(field);
+    reply_pair_value(arg, &pair);
+}
+
+static void reply_pair_record(void *arg, struct record *field) {
+    struct hash_pair pair = hash_pair_of(field);
+    reply_pair(arg, &pair);
+}
+
+static bool walk_pairs(struct reply_walk *walk, const struct record *record, struct reply *reply,
+                       size_t max_bytes) {
+    static void (*const of_record[])(void *arg, struct record *field) = {
+        reply_field_record, reply_value_record, reply_pair_record};
+    static void (*const of_pair[])(void *arg, const struct hash_pair *pair) = {
+        reply_pair_field, reply_pair_value, reply_pair};
+    const struct hash_table *hash = hash_table_of(record);
+    if (hash != NULL) {
+        struct table_hasher hasher = hash_hasher(hash);
+        return table_walk_piece(walk, &hash->table, &hasher, of_record[walk->what], reply,
+                                max_bytes);
+    }
+    hash_walk(record, 0, 0, of_pair[walk->what], reply);
+    return true;
+}
+
+static void reply_all(struct command_context *context, uint32_t what) {
     const struct record *record;
     if (!find_hash(context, &record)) return;
-    reply_array(context->reply, record == NULL ? 0 : hash_count(record));
-    if (record != NULL) hash_walk(record, 0, 0, visit, context->reply);
+    size_t count = record == NULL ? 0 : hash_count(record);
+    if (what == WALK_PAIRS) {
+        reply_map(context->reply, count);
+    } else {
+        reply_array(context->reply, count);
+    }
+    if (record == NULL) return;
+    struct key key = context_key(context, 1);
+    reply_walk_value(context, &key, record, &(struct reply_walk){.step = walk_pairs, .what = what});
+}
+
+void hash_hgetall(struct command_context *context) {
+    reply_all(context, WALK_PAIRS);
 }
 
 void hash_hkeys(struct command_context *context) {
-    reply_all(context, reply_pair_field);
+    reply_all(context, WALK_FIELDS);
 }
 
 void hash_hvals(struct command_context *context) {
-    reply_all(context, reply_pair_value);
+    reply_all(context, WALK_VALUES);
 }
 
 /* -- writing ----------------------------------------------------------------------------------- */

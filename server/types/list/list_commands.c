@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "server/base/mem.h"
+#include "server/command/long_reply.h"
 #include "server/types/list/list_internal.h"
 
 static bool find_list(struct command_context *context, const struct record **out) {
@@ -113,6 +114,24 @@ void list_lindex(struct command_context *context) {
     list_cursor_end(&cursor);
 }
 
+/* From walk->place on, walk->left elements. */
+static bool walk_range(struct reply_walk *walk, const struct record *record, struct reply *reply,
+                       size_t max_bytes) {
+    size_t begin = reply->out->len;
+    uint64_t left = walk->left;
+    struct list_cursor cursor;
+    list_cursor_begin(&cursor, record, walk->place);
+    for (; left > 0 && reply->out->len - begin < max_bytes; left--) {
+        struct listpack_value value = list_cursor_value(&cursor);
+        element_reply(reply, &value);
+        list_cursor_next(&cursor);
+    }
+    list_cursor_end(&cursor);
+    walk->place += walk->left - left;
+    walk->left = left;
+    return left == 0;
+}
+
 void list_lrange(struct command_context *context) {
     int64_t start = 0;
     int64_t stop = 0;
@@ -127,14 +146,9 @@ void list_lrange(struct command_context *context) {
         return;
     }
     reply_array(context->reply, count);
-    struct list_cursor cursor;
-    list_cursor_begin(&cursor, record, begin);
-    for (; count > 0; count--) {
-        struct listpack_value value = list_cursor_value(&cursor);
-        element_reply(context->reply, &value);
-        list_cursor_next(&cursor);
-    }
-    list_cursor_end(&cursor);
+    struct key key = context_key(context, 1);
+    reply_walk_value(context, &key, record,
+                     &(struct reply_walk){.step = walk_range, .place = begin, .left = count});
 }
 
 /* -- changing -- */

@@ -1,6 +1,7 @@
 /* Members added, removed, asked for. */
 #include "server/types/scan_options.h"
 #include "server/types/set/set_internal.h"
+#include "server/types/table_piece.h"
 
 static bool find_set(struct command_context *context, const struct record **out) {
     struct key key = context_key(context, 1);
@@ -35,11 +36,28 @@ static void reply_member(void *arg, const struct listpack_value *member) {
     element_reply(arg, member);
 }
 
+static void reply_record(void *arg, struct record *member) {
+    reply_bulk(arg, record_key(member));
+}
+
+static bool walk_members(struct reply_walk *walk, const struct record *record, struct reply *reply,
+                         size_t max_bytes) {
+    const struct set_table *set = set_table_of(record);
+    if (set != NULL) {
+        struct table_hasher hasher = set_hasher(set);
+        return table_walk_piece(walk, &set->table, &hasher, reply_record, reply, max_bytes);
+    }
+    set_walk(record, reply_member, reply);
+    return true;
+}
+
 void set_smembers(struct command_context *context) {
     const struct record *record;
     if (!find_set(context, &record)) return;
     reply_set(context->reply, record == NULL ? 0 : set_count(record));
-    if (record != NULL) set_walk(record, reply_member, context->reply);
+    if (record == NULL) return;
+    struct key key = context_key(context, 1);
+    reply_walk_value(context, &key, record, &(struct reply_walk){.step = walk_members});
 }
 
 /* -- writing -- */

@@ -231,6 +231,19 @@ static bool parse_options(struct command_context *context, uint32_t at, struct r
 
 /* -- commands -- */
 
+static void reply_result(struct reply *reply, const struct record *record, bool has_scores) {
+    uint64_t count = zset_count(record);
+    zset_reply_header(reply, count, has_scores);
+    if (count == 0) return;
+    struct zset_cursor cursor;
+    zset_cursor_begin(&cursor, record, 0);
+    for (; count > 0; count--) {
+        struct zset_element element = zset_cursor_get(&cursor);
+        zset_reply_element(reply, &element, has_scores);
+        zset_cursor_next(&cursor);
+    }
+}
+
 static void answer(struct command_context *context, const struct request *request) {
     struct work work = {
         .request = request,
@@ -249,8 +262,7 @@ static void answer(struct command_context *context, const struct request *reques
         static const char *const events[] = {"zunionstore", "zinterstore", "zdiffstore"};
         zset_store_take(context, &target, events[request->operation], work.result);
     } else {
-        zset_reply_range(context, work.result, 0, zset_count(work.result), false,
-                         request->has_scores);
+        reply_result(context->reply, work.result, request->has_scores);
         zset_record_free(work.result);
     }
 }

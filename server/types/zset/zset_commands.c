@@ -48,23 +48,6 @@ void zset_reply_element(struct reply *reply, const struct zset_element *element,
     if (has_scores) reply_double(reply, element->score);
 }
 
-void zset_reply_range(struct command_context *context, const struct record *record, uint64_t rank,
-                      uint64_t count, bool is_reversed, bool has_scores) {
-    zset_reply_header(context->reply, count, has_scores);
-    if (count == 0) return;
-    struct zset_cursor cursor;
-    zset_cursor_begin(&cursor, record, rank);
-    for (; count > 0; count--) {
-        struct zset_element element = zset_cursor_get(&cursor);
-        zset_reply_element(context->reply, &element, has_scores);
-        if (is_reversed) {
-            zset_cursor_previous(&cursor);
-        } else {
-            zset_cursor_next(&cursor);
-        }
-    }
-}
-
 /* -- ZADD, ZINCRBY -- */
 
 struct add_options {

@@ -84,10 +84,8 @@ void zset_locate(const struct record *record, const struct zset_range *range, ui
 bool zset_find(struct command_context *context, const struct record **out);
 void zset_delete_if_empty(struct command_context *context, const struct key *key,
                           struct table_entry *entry);
-/* Answers `count` elements from a rank on: members, or members with scores. */
-void zset_reply_range(struct command_context *context, const struct record *record, uint64_t rank,
-                      uint64_t count, bool is_reversed, bool has_scores);
-/* The header of such a reply: pairs are arrays in RESP3 and flat in RESP2. */
+/* The header of a reply of members, or members with scores: pairs are arrays in RESP3 and flat in
+ * RESP2. */
 void zset_reply_header(struct reply *reply, uint64_t count, bool has_scores);
 void zset_reply_element(struct reply *reply, const struct zset_element *element, bool has_scores);
 

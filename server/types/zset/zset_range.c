@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "server/command/long_reply.h"
 #include "server/types/zset/zset_internal.h"
 
 /* -- bounds -- */
@@ -321,13 +322,48 @@ static bool parse_range(struct command_context *context, uint32_t source,
                              range);
 }
 
+enum { WALK_BACKWARDS = 1, WALK_SCORES = 2 };
+
+/* From the rank walk->place on, walk->left elements. */
+static bool walk_range(struct reply_walk *walk, const struct record *record, struct reply *reply,
+                       size_t max_bytes) {
+    size_t begin = reply->out->len;
+    uint64_t left = walk->left;
+    bool is_backwards = (walk->what & WALK_BACKWARDS) != 0;
+    struct zset_cursor cursor;
+    zset_cursor_begin(&cursor, record, walk->place);
+    for (; left > 0 && reply->out->len - begin < max_bytes; left--) {
+        struct zset_element element = zset_cursor_get(&cursor);
+        zset_reply_element(reply, &element, (walk->what & WALK_SCORES) != 0);
+        if (is_backwards) {
+            zset_cursor_previous(&cursor);
+        } else {
+            zset_cursor_next(&cursor);
+        }
+    }
+    uint64_t done = walk->left - left;
+    walk->place = is_backwards ? walk->place - done : walk->place + done;
+    walk->left = left;
+    return left == 0;
+}
+
 static void read_range(struct command_context *context, struct range_command command) {
     const struct record *record;
     uint64_t rank = 0;
     uint64_t count = 0;
     if (!parse_range(context, 1, &command) || !zset_find(context, &record)) return;
     if (record != NULL) zset_locate(record, &command.range, &rank, &count);
-    zset_reply_range(context, record, rank, count, command.range.is_reversed, command.has_scores);
+    zset_reply_header(context->reply, count, command.has_scores);
+    if (count == 0) return;
+    struct key key = context_key(context, 1);
+    reply_walk_value(context, &key, record,
+                     &(struct reply_walk){
+                         .step = walk_range,
+                         .place = rank,
+                         .left = count,
+                         .what = (command.range.is_reversed ? WALK_BACKWARDS : 0) |
+                                 (command.has_scores ? WALK_SCORES : 0),
+                     });
 }
 
 void zset_zrange(struct command_context *context) {
