@@ -512,10 +512,10 @@ void blocking_reply_error(struct session *session, const char *text) {
     waiter_free(waiter);
 }
 
-void blocking_forget(struct dispatcher *dispatcher, struct session *session) {
+void blocking_forget(struct dispatcher *dispatcher, struct session *session, bool is_exclusive) {
     if (session->waiter == NULL) return;
     // One that was served belongs to the message that is on its way.
-    if (blocking_cancel(dispatcher, session, false)) waiter_free(session->waiter);
+    if (blocking_cancel(dispatcher, session, is_exclusive)) waiter_free(session->waiter);
     session->waiter = NULL;
 }
 

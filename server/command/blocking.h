@@ -60,8 +60,9 @@ bool blocking_cancel(struct dispatcher *dispatcher, struct session *session, boo
 void blocking_reply_timeout(struct session *session);
 void blocking_reply_error(struct session *session, const char *text);
 
-/* Frees what is left of a session's wait (its connection ends). Nothing locked. */
-void blocking_forget(struct dispatcher *dispatcher, struct session *session);
+/* Frees what is left of a session's wait (its connection ends): nobody gives it anything any more.
+ * On the session's worker with nothing locked, or `is_exclusive`. */
+void blocking_forget(struct dispatcher *dispatcher, struct session *session, bool is_exclusive);
 
 /* Everything parked: ends the wait of every waiter that `refuse` (given its context and keys)
  * answers something to. */

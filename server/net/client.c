@@ -93,7 +93,6 @@ void client_kill(struct client *client) {
     ev_io_stop(ev, &client->reader);
     ev_io_stop(ev, &client->writer);
     ev_timer_stop(ev, &client->block_timer);
-    close(client->fd);
     if (client->session.block != SESSION_NOT_BLOCKED) atomic_fetch_sub(&worker->blocked_count, 1);
     if (client->feed != NULL) client->feed->closed(client->feed_state);
     pubsub_forget(worker->network->pubsub, &client->session);
@@ -113,9 +112,11 @@ static void client_free(struct client *client) {
     while (*link != client)
         link = &(*link)->next_same_bucket;
     *link = client->next_same_bucket;
-    blocking_forget(worker->network->dispatcher, &client->session);
+    blocking_forget(worker->network->dispatcher, &client->session, false);
     transaction_unwatch(dispatcher_databases(worker->network->dispatcher), &client->session, false);
     long_reply_forget(&client->session);
+    // Not before: who sees it closed may count on it that nothing is given to it any more.
+    close(client->fd);
     session_deinit(&client->session);
     buffer_deinit(&client->in);
     buffer_deinit(&client->out);

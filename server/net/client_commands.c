@@ -259,6 +259,7 @@ static bool kill_one(void *arg, struct session *session) {
     if (filter->has_user && !session->is_authenticated) return true;
     if (filter->is_sparing_me && session == filter->me) return true;
     filter->killed++;
+    blocking_forget(filter->network->dispatcher, session, true);
     session->close_now = true;
     if (session == filter->me) {
         // Its own reply still goes out.
