@@ -164,7 +164,7 @@ static const char *add_entry(struct aof_manifest *manifest, const struct entry *
 
 static const char *read_line(struct aof_manifest *manifest, struct words *words,
                              struct bytes line) {
-    if (memchr(line.data, 0, line.len) != NULL) return bad_format;
+    if (line.len == 0 || memchr(line.data, 0, line.len) != NULL) return bad_format;
     if (words_split(words, line, LINE_WORDS_MAX) != STATUS_OK) return bad_format;
     struct entry entry = {0};
     const char *reason = read_entry(words, &entry);
