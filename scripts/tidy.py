@@ -30,6 +30,7 @@ FLOORS = {
 TOOL_FLOORS = ('server/base', 'server/resp')  # what tools may know of the server
 TOOL_EXTRA = {
     ('tools/check', 'server/rdb'): 'the checker reads dump files with the decoder that loads them',
+    ('tools/check', 'server/aof'): 'the checker reads logs with the decoder that loads them',
     ('tools/check', 'server/structs'): 'the decoder hands out listpacks',
 }
 
