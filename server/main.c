@@ -33,6 +33,7 @@
 #include "server/observe/slow_log.h"
 #include "server/pubsub/pubsub.h"
 #include "server/replication/replication.h"
+#include "server/script/script.h"
 #include "server/snapshot/snapshot.h"
 #include "server/types/generic/generic.h"
 #include "server/types/registry.h"
@@ -349,6 +350,7 @@ static void create_commands(struct server *server) {
     registry_add_commands(table);
     command_table_add(table, transaction_commands);
     command_table_add(table, pubsub_commands);
+    command_table_add(table, script_commands);
     command_table_add(table, connection_commands);
     command_table_add(table, admin_commands);
     command_table_add(table, lifecycle_commands);
@@ -365,6 +367,7 @@ static void create_commands(struct server *server) {
 static void create_threads(struct server *server) {
     server->modules.network =
         network_create(&server->network_options, server->dispatcher, &server->type_options);
+    server->modules.scripts = scripts_create();
     server->modules.pubsub = pubsub_create(&(struct pubsub_hooks){
         .network = server->modules.network,
         .worker_of = network_worker_of,
@@ -475,6 +478,7 @@ static void destroy_modules(struct server *server) {
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
     pubsub_destroy(server->modules.pubsub);
+    scripts_destroy(server->modules.scripts);
     loop_destroy(server->node_loop);
     lifecycle_destroy(server->lifecycle);
     snapshotter_destroy(server->modules.snapshotter);

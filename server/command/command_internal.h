@@ -28,6 +28,13 @@ const struct command_entry *command_table_resolve(const struct command_table *ta
 const struct command_entry *command_table_entry(const struct command_table *table,
                                                 const struct command *row);
 
+/* Whether the words are as many as the command takes. */
+static inline bool command_arity_fits(const struct command *row, const struct bytes *argv,
+                                      uint32_t argc) {
+    bool is_fine = row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
+    return is_fine && (row->fits == NULL || row->fits(argv, argc));
+}
+
 enum { LOCK_MAX = 64, KEYS_ON_STACK = 16 };
 
 struct error_count {
@@ -148,6 +155,16 @@ void long_reply_before_parting(void *state);
 
 /* Shows a command that has run to the sessions that watch. */
 void monitor_feed(struct dispatch_worker *worker, const struct command_context *context);
+
+/* The same whatever the command's flags say. */
+void monitor_show(struct dispatch_worker *worker, const struct command_context *context);
+
+/* Runs the handler of an admitted command: with what is counted, shown and noted as its effect. */
+void dispatch_call(struct dispatch_worker *worker, struct command_context *context,
+                   const struct command_entry *entry);
+/* Adds the keys of a command line to worker->keys, behind `count` others; returns the new count. */
+uint32_t dispatch_add_keys(struct dispatch_worker *worker, const struct command_entry *entry,
+                           const struct bytes *argv, uint32_t argc, uint32_t count);
 
 /* What EXEC needs of dispatch: runs one queued command with the locks that are held. */
 void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,

@@ -38,6 +38,7 @@ struct snapshotter;
 struct observer;
 struct admin;
 struct lifecycle;
+struct scripts;
 
 /* The modules above this floor, for their own handlers: wired by main, opaque to everybody else. */
 struct command_modules {
@@ -54,6 +55,7 @@ struct command_modules {
     struct observer *observer;
     struct admin *admin;
     struct lifecycle *lifecycle;
+    struct scripts *scripts;
 };
 
 struct command_context {
@@ -74,8 +76,9 @@ struct command_context {
     bool is_primary; /* This node decides about expiry (it is no replica, or the key is its own). */
     bool is_from_primary; /* Applies the primary's stream: sees expired keys, is never refused. */
     bool is_journaled;    /* Somebody reads the journal: effects are wanted. */
-    bool in_transaction;  /* Runs inside EXEC. */
-    bool is_exclusive;    /* Everything else is parked: any slot may be touched. */
+    bool in_transaction;  /* Runs inside EXEC or a script. */
+    bool in_script;
+    bool is_exclusive; /* Everything else is parked: any slot may be touched. */
 
     /* Filled by the functions below. */
     uint64_t changes;          /* INFO's rdb_changes_since_last_save counts these. */

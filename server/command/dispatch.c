@@ -249,6 +249,11 @@ void dispatch_exclusive_end(struct dispatch_worker *worker) {
     exclusive_end(worker->dispatcher->exclusive, worker->turn);
 }
 
+bool dispatch_is_out_of_memory(const struct dispatch_worker *worker) {
+    return (dispatcher_admission(worker->dispatcher) & ADMISSION_MEMORY) != 0 &&
+           worker->is_out_of_memory;
+}
+
 void dispatch_lend(struct dispatch_worker *worker, bool is_lent) {
     worker->is_exclusive = is_lent;
     worker->is_lent = is_lent;
@@ -320,10 +325,6 @@ static void reject_unknown(struct session *session, const struct bytes *argv, ui
     buffer_deinit(&text);
 }
 
-static bool arity_fits(const struct command *row, uint32_t argc) {
-    return row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
-}
-
 static bool is_exec_in_transaction(const struct session *session, const struct command *row) {
     return session->transaction != NULL && (row->flags & COMMAND_TRANSACTION) != 0 &&
            strcmp(row->name, "exec") == 0;
@@ -361,7 +362,7 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
                            const struct command_entry *entry, const struct bytes *argv,
                            uint32_t argc) {
     const struct command *row = entry->row;
-    if (UNLIKELY(!arity_fits(row, argc) || (row->fits != NULL && !row->fits(argv, argc)))) {
+    if (UNLIKELY(!command_arity_fits(row, argv, argc))) {
         reject(worker, session, row, "wrong number of arguments for", " command");
         return false;
     }
@@ -475,8 +476,8 @@ static void commit_stream(struct dispatch_worker *worker, struct session *sessio
     session->stream = bytes_of(NULL, 0);
 }
 
-static void call(struct dispatch_worker *worker, struct command_context *context,
-                 const struct command_entry *entry) {
+void dispatch_call(struct dispatch_worker *worker, struct command_context *context,
+                   const struct command_entry *entry) {
     struct session *session = context->session;
     uint32_t errors_before = session->reply.error_count;
     context->command->handler(context);
@@ -518,7 +519,7 @@ void dispatch_queued(struct dispatch_worker *worker, struct command_context *out
     context.is_exclusive = outer->is_exclusive;
     session->command = entry->row;
     uint64_t began = clock_ticks();
-    call(worker, &context, entry);
+    dispatch_call(worker, &context, entry);
     uint64_t ticks = clock_ticks() - began;
     worker->command_stats[entry->id].usec += ticks;
     worker->stats.commands++;
@@ -535,9 +536,8 @@ static struct key *reserve_keys(struct dispatch_worker *worker, uint32_t count) 
     return worker->keys;
 }
 
-/* Adds the keys of a command line behind `count` others; returns the new count. */
-static uint32_t add_keys(struct dispatch_worker *worker, const struct command_entry *entry,
-                         const struct bytes *argv, uint32_t argc, uint32_t count) {
+uint32_t dispatch_add_keys(struct dispatch_worker *worker, const struct command_entry *entry,
+                           const struct bytes *argv, uint32_t argc, uint32_t count) {
     if (!entry->has_keys) return count;
     reserve_keys(worker, count + KEYS_ON_STACK);
     int found =
@@ -562,7 +562,7 @@ static uint32_t add_transaction_keys(struct dispatch_worker *worker, const struc
     const struct transaction *transaction = session->transaction;
     for (uint32_t i = 0; !transaction->is_failed && i < transaction->count; i++) {
         const struct queued_command *queued = &transaction->commands[i];
-        count = add_keys(worker, queued->entry, queued->argv, queued->argc, count);
+        count = dispatch_add_keys(worker, queued->entry, queued->argv, queued->argc, count);
     }
     *out_all = count;
     if (session->watches == NULL) return count;
@@ -594,7 +594,7 @@ static struct plan plan_command(struct dispatch_worker *worker, struct session *
         if (session->transaction->is_exclusive) plan.class = COMMAND_CLASS_EXCLUSIVE;
         return plan;
     }
-    plan.key_count = plan.all_count = add_keys(worker, entry, argv, argc, 0);
+    plan.key_count = plan.all_count = dispatch_add_keys(worker, entry, argv, argc, 0);
     return plan;
 }
 
@@ -648,7 +648,7 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
         return DISPATCH_DONE;
     }
     session->command = row;
-    call(worker, &context, entry);
+    dispatch_call(worker, &context, entry);
     dispatch_commit(worker, session);
     if (UNLIKELY(session->kind == SESSION_PRIMARY)) commit_stream(worker, session);
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);

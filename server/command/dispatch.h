@@ -174,6 +174,9 @@ void dispatch_exclusive_end(struct dispatch_worker *worker);
  * name. That worker stands between two commands. */
 void dispatch_lend(struct dispatch_worker *worker, bool is_lent);
 
+/* For the command that the worker runs: maxmemory is passed, and no key can make room. */
+bool dispatch_is_out_of_memory(const struct dispatch_worker *worker);
+
 struct databases *dispatcher_databases(const struct dispatcher *dispatcher);
 struct exclusive *dispatcher_exclusive(const struct dispatcher *dispatcher);
 

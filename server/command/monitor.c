@@ -62,9 +62,13 @@ static void show(struct session *session, void *arg) {
 }
 
 void monitor_feed(struct dispatch_worker *worker, const struct command_context *context) {
+    if ((context->command->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) == 0)
+        monitor_show(worker, context);
+}
+
+void monitor_show(struct dispatch_worker *worker, const struct command_context *context) {
     struct dispatcher *dispatcher = worker->dispatcher;
     const struct session *session = context->session;
-    if ((context->command->flags & (COMMAND_SKIP_MONITOR | COMMAND_ADMIN)) != 0) return;
     struct buffer line = {0};
     int64_t now_us = (int64_t)clock_wall_us();
     buffer_append_format(&line, "+%lld.%06lld [%u %s%s]", (long long)(now_us / 1000000),

@@ -15,6 +15,7 @@
 #include "server/observe/observe_internal.h"
 #include "server/observe/slow_log.h"
 #include "server/pubsub/pubsub.h"
+#include "server/script/script.h"
 
 #define SERVER_VERSION "7.2.4"
 
@@ -264,6 +265,11 @@ static void append_memory(void *state, struct buffer *out) {
     field_u64(out, "allocator_active", memory.active);
     field_u64(out, "allocator_resident", memory.resident);
     field_memory(out, "total_system_memory", total);
+    const struct scripts *scripts = observer->options.modules->scripts;
+    field_memory(out, "used_memory_lua", scripts_memory(scripts));
+    field_u64(out, "used_memory_vm_eval", scripts_memory(scripts));
+    field_u64(out, "number_of_cached_scripts", scripts_count(scripts));
+    field_memory(out, "used_memory_vm_total", scripts_memory(scripts));
     field_memory(out, "maxmemory", limits->max_bytes);
     field_text(out, "maxmemory_policy", memory_policy_name(limits->policy));
     append_ratio(out, "allocator_frag", memory.active, memory.allocated);

@@ -1,6 +1,7 @@
 """Recorded replies of redis-server 7.0.15, replayed against the server: no difference in what it has."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ from compat_corpus import server_commands, write_corpus
 from harness import wait_for
 
 FAMILIES = ['string', 'list', 'set', 'zset', 'hash', 'stream', 'bitmap', 'hll', 'geo', 'sort', 'generic', 'expire', 'scan',
-            'blocking', 'pubsub', 'transactions', 'crosskey', 'encoding', 'memory', 'connection', 'protocol', 'arity', 'server']
+            'blocking', 'pubsub', 'transactions', 'crosskey', 'encoding', 'memory', 'connection', 'protocol', 'arity', 'server',
+            'scripting']
 
 
 def replay(shared, port, corpus, *more):
@@ -25,6 +27,12 @@ def brief(difference):
         **difference, 'expected': str(difference['expected'])[:300], 'got': str(difference['got'])[:300]}
 
 
+def is_early_expiry(difference):
+    """A key that is set with a time in the past goes at the next tenth of a second. The recordings listen for a part of
+    that, and a busy machine makes the part longer: such a difference alone is asked for once more."""
+    return 'messages up to' in difference['cmd'] and 'expired' in str(difference['got'])
+
+
 @pytest.mark.parametrize('family', FAMILIES)
 def test_recorded_replies_are_given(lab, shared, workers, family, tmp_path):
     node = lab.node(workers=workers, by_arguments=True)
@@ -37,6 +45,10 @@ def test_recorded_replies_are_given(lab, shared, workers, family, tmp_path):
     report = replay(shared, node.port, corpus, '--family', family)
     assert report['total']['steps_passed'] > 0
     assert node.is_running()
+    if report['differences'] and all(is_early_expiry(difference) for difference in report['differences']):
+        names = sorted({re.escape(difference['case']) for difference in report['differences']})
+        print('asked again: %s' % ' '.join(names))
+        report = replay(shared, node.port, corpus, '--family', family, '--filter', '^(%s)$' % '|'.join(names))
     shown = report['differences'][:20]
     assert not report['differences'] and not report['total']['cases_failed'], \
         '%d differences\n%s' % (len(report['differences']), '\n'.join(brief(d) for d in shown))

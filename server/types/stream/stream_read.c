@@ -42,6 +42,12 @@ static bool parse_options(struct command_context *context, struct read_request *
         uint32_t left = context->argc - i - 1;
         int64_t count = 0;
         if (context_argument_is(context, i, "BLOCK") && left >= 1) {
+            if (context->in_script) {
+                reply_error_format(context->reply,
+                                   "ERR %s command is not allowed with BLOCK option from scripts",
+                                   request->is_group ? "XREADGROUP" : "XREAD");
+                return false;
+            }
             if (!context_timeout_ms(context, ++i, &request->timeout_ms)) return false;
             request->is_blocking = true;
         } else if (context_argument_is(context, i, "COUNT") && left >= 1) {

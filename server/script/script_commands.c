@@ -1,0 +1,378 @@
+/* EVAL and its like, and SCRIPT. */
+#include "server/command/dispatch.h"
+#include "server/script/script_internal.h"
+
+/* -- EVAL, EVALSHA -- */
+
+static bool parse_key_count(struct command_context *context, uint32_t *out) {
+    int64_t count = 0;
+    if (!context_integer(context, 2, &count, NULL)) return false;
+    if (count > (int64_t)context->argc - 3) {
+        reply_error(context->reply, "ERR Number of keys can't be greater than number of args");
+        return false;
+    }
+    if (count < 0) {
+        reply_error(context->reply, "ERR Number of keys can't be negative");
+        return false;
+    }
+    *out = (uint32_t)count;
+    return true;
+}
+
+/* NULL, or why a script with these flags may not begin now. */
+static const char *refusal(const struct command_context *context, uint32_t flags) {
+    uint32_t admission = dispatcher_admission(context->modules->dispatcher);
+    bool has_line = (flags & SCRIPT_HAS_LINE) != 0;
+    bool may_write = has_line && (flags & SCRIPT_NO_WRITES) == 0;
+    if ((flags & SCRIPT_NO_CLUSTER) != 0 && context->modules->cluster != NULL)
+        return "ERR Can not run script on cluster, 'no-cluster' flag is set.";
+    if ((admission & ADMISSION_STALE) != 0 && (flags & SCRIPT_ALLOW_STALE) == 0)
+        return "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    if (may_write && (context->command->flags & COMMAND_READONLY) != 0)
+        return "ERR Can not execute a script with write flag using *_ro command.";
+    if (may_write && (admission & ADMISSION_READ_ONLY) != 0)
+        return "READONLY You can not run script with write flag on readonly replica.";
+    if (may_write && (admission & ADMISSION_FEW_REPLICAS) != 0)
+        return "NOREPLICAS Not enough good replicas to write.";
+    if (may_write && (flags & SCRIPT_ALLOW_OOM) == 0 && dispatch_is_out_of_memory(context->worker))
+        return "OOM allow-oom flag is not set on the script, can not run it when used memory > "
+               "'maxmemory'";
+    return NULL;
+}
+
+/* The function lies on Lua's stack. */
+static void run(struct command_context *context, const char *sha1, uint32_t flags,
+                uint32_t key_count) {
+    const char *refused = refusal(context, flags);
+    if (refused == NULL) {
+        script_run(context, sha1, flags, key_count);
+        return;
+    }
+    lua_pop(context->modules->scripts->lua, 1);
+    reply_error(context->reply, refused);
+}
+
+static void eval(struct command_context *context) {
+    uint32_t key_count = 0;
+    uint32_t flags = 0;
+    char sha1[SHA1_TEXT + 1];
+    if (!parse_key_count(context, &key_count)) return;
+    script_sha1(context->argv[1], sha1);
+    if (script_load(context, context->argv[1], sha1, &flags)) run(context, sha1, flags, key_count);
+}
+
+static void evalsha(struct command_context *context) {
+    uint32_t key_count = 0;
+    uint32_t flags = 0;
+    char sha1[SHA1_TEXT + 1] = "";
+    if (!parse_key_count(context, &key_count)) return;
+    if (context->argv[1].len == SHA1_TEXT) bytes_lower(context->argv[1], sha1);
+    if (sha1[0] == '\0' || !script_find(context->modules->scripts, sha1, &flags)) {
+        reply_error(context->reply, "NOSCRIPT No matching script. Please use EVAL.");
+        return;
+    }
+    run(context, sha1, flags, key_count);
+}
+
+/* -- SCRIPT -- */
+
+static void script_load_command(struct command_context *context) {
+    char sha1[SHA1_TEXT + 1];
+    uint32_t flags = 0;
+    script_sha1(context->argv[2], sha1);
+    if (!script_load(context, context->argv[2], sha1, &flags)) return;
+    lua_pop(context->modules->scripts->lua, 1);
+    reply_bulk_text(context->reply, sha1);
+}
+
+static void script_exists(struct command_context *context) {
+    struct scripts *scripts = context->modules->scripts;
+    reply_array(context->reply, context->argc - 2);
+    for (uint32_t i = 2; i < context->argc; i++) {
+        char sha1[SHA1_TEXT + 1] = "";
+        uint32_t flags = 0;
+        bool is_there = false;
+        if (context->argv[i].len == SHA1_TEXT) {
+            bytes_lower(context->argv[i], sha1);
+            is_there = script_find(scripts, sha1, &flags);
+        }
+        if (is_there) lua_pop(scripts->lua, 1);
+        reply_integer(context->reply, is_there);
+    }
+}
+
+static void script_flush(struct command_context *context) {
+    bool is_fine =
+        context->argc == 2 || (context->argc == 3 && (context_argument_is(context, 2, "SYNC") ||
+                                                      context_argument_is(context, 2, "ASYNC")));
+    if (!is_fine) {
+        reply_error(context->reply, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+        return;
+    }
+    scripts_flush(context->modules->scripts);
+    reply_ok(context->reply);
+}
+
+/* A script has everything parked while it runs, so whoever asks asks when none does. */
+static void script_kill(struct command_context *context) {
+    reply_error(context->reply, "NOTBUSY No scripts in execution right now.");
+}
+
+static void script_debug(struct command_context *context) {
+    if (context_argument_is(context, 2, "NO")) {
+        reply_ok(context->reply);
+    } else if (context_argument_is(context, 2, "YES") || context_argument_is(context, 2, "SYNC")) {
+        reply_error(context->reply, "ERR This server has no debugger for scripts");
+    } else {
+        reply_error(context->reply, "ERR Use SCRIPT DEBUG YES/SYNC/NO");
+    }
+}
+
+static void script_help(struct command_context *context) {
+    static const char *const lines[] = {
+        "DEBUG (YES|SYNC|NO)",
+        "    The debugger for the next EVAL; there is none, so NO.",
+        "EXISTS <sha1> [<sha1> ...]",
+        "    Which of these scripts are kept.",
+        "FLUSH [ASYNC|SYNC]",
+        "    Forget all scripts.",
+        "KILL",
+        "    Stop the script that runs, if it has written nothing.",
+        "LOAD <script>",
+        "    Compile and keep a script, without running it.",
+        NULL,
+    };
+    context_help(context, lines);
+}
+
+/* -- rows -- */
+
+static const struct argument eval_arguments[] = {
+    {.name = "script", .kind = ARGUMENT_STRING},
+    {.name = "numkeys", .kind = ARGUMENT_INTEGER},
+    {.name = "key", .kind = ARGUMENT_KEY, .is_optional = true, .is_multiple = true},
+    {.name = "arg", .kind = ARGUMENT_STRING, .is_optional = true, .is_multiple = true},
+    {.name = NULL},
+};
+
+static const struct argument evalsha_arguments[] = {
+    {.name = "sha1", .kind = ARGUMENT_STRING},
+    {.name = "numkeys", .kind = ARGUMENT_INTEGER},
+    {.name = "key", .kind = ARGUMENT_KEY, .is_optional = true, .is_multiple = true},
+    {.name = "arg", .kind = ARGUMENT_STRING, .is_optional = true, .is_multiple = true},
+    {.name = NULL},
+};
+
+static const struct argument debug_modes[] = {
+    {.name = "yes", .kind = ARGUMENT_PURE_TOKEN, .token = "YES"},
+    {.name = "sync", .kind = ARGUMENT_PURE_TOKEN, .token = "SYNC"},
+    {.name = "no", .kind = ARGUMENT_PURE_TOKEN, .token = "NO"},
+    {.name = NULL},
+};
+
+static const struct argument debug_arguments[] = {
+    {.name = "mode", .kind = ARGUMENT_ONE_OF, .children = debug_modes},
+    {.name = NULL},
+};
+
+static const struct argument exists_arguments[] = {
+    {.name = "sha1", .kind = ARGUMENT_STRING, .is_multiple = true},
+    {.name = NULL},
+};
+
+static const struct argument flush_ways[] = {
+    {.name = "async", .kind = ARGUMENT_PURE_TOKEN, .token = "ASYNC"},
+    {.name = "sync", .kind = ARGUMENT_PURE_TOKEN, .token = "SYNC"},
+    {.name = NULL},
+};
+
+static const struct argument flush_arguments[] = {
+    {.name = "async",
+     .kind = ARGUMENT_ONE_OF,
+     .is_optional = true,
+     .since = "6.2.0",
+     .children = flush_ways},
+    {.name = NULL},
+};
+
+static const struct command_history flush_history[] = {
+    {"6.2.0", "Added the ASYNC and SYNC options."},
+    {NULL, NULL},
+};
+
+static const struct argument load_arguments[] = {
+    {.name = "script", .kind = ARGUMENT_STRING},
+    {.name = NULL},
+};
+
+static const char *const exists_tips[] = {"request_policy:all_shards",
+                                          "response_policy:agg_logical_and", NULL};
+static const char *const everywhere_tips[] = {"request_policy:all_nodes",
+                                              "response_policy:all_succeeded", NULL};
+static const char *const kill_tips[] = {"request_policy:all_shards",
+                                        "response_policy:one_succeeded", NULL};
+
+static const struct command subcommands[] = {
+    {
+        .name = "debug",
+        .container = "script",
+        .arity = 3,
+        .group = GROUP_SCRIPTING,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_NO_SCRIPT,
+        .categories = CATEGORY_SCRIPTING,
+        .handler = script_debug,
+        .since = "3.2.0",
+        .summary = "The debugger for the next EVAL.",
+        .complexity = "O(1)",
+        .arguments = debug_arguments,
+    },
+    {
+        .name = "exists",
+        .container = "script",
+        .arity = -3,
+        .group = GROUP_SCRIPTING,
+        .flags = COMMAND_NO_SCRIPT,
+        .categories = CATEGORY_SCRIPTING,
+        .handler = script_exists,
+        .since = "2.6.0",
+        .summary = "Which scripts are kept.",
+        .complexity = "O(N)",
+        .arguments = exists_arguments,
+        .tips = exists_tips,
+    },
+    {
+        .name = "flush",
+        .container = "script",
+        .arity = -2,
+        .group = GROUP_SCRIPTING,
+        .flags = COMMAND_NO_SCRIPT,
+        .categories = CATEGORY_SCRIPTING,
+        .handler = script_flush,
+        .since = "2.6.0",
+        .summary = "Forgets all scripts.",
+        .complexity = "O(N)",
+        .arguments = flush_arguments,
+        .history = flush_history,
+        .tips = everywhere_tips,
+    },
+    {
+        .name = "help",
+        .container = "script",
+        .arity = 2,
+        .group = GROUP_SCRIPTING,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_LOADING | COMMAND_STALE,
+        .categories = CATEGORY_SCRIPTING,
+        .handler = script_help,
+        .since = "5.0.0",
+        .summary = "Usage of SCRIPT.",
+        .complexity = "O(1)",
+    },
+    {
+        .name = "kill",
+        .container = "script",
+        .arity = 2,
+        .group = GROUP_SCRIPTING,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_ALLOW_BUSY | COMMAND_NO_SCRIPT,
+        .categories = CATEGORY_SCRIPTING,
+        .handler = script_kill,
+        .since = "2.6.0",
+        .summary = "Stops the script that runs, if it has written nothing.",
+        .complexity = "O(1)",
+        .tips = kill_tips,
+    },
+    {
+        .name = "load",
+        .container = "script",
+        .arity = 3,
+        .group = GROUP_SCRIPTING,
+        .flags = COMMAND_NO_SCRIPT | COMMAND_STALE,
+        .categories = CATEGORY_SCRIPTING,
+        .handler = script_load_command,
+        .since = "2.6.0",
+        .summary = "Keeps a script and answers its SHA1.",
+        .complexity = "O(N)",
+        .arguments = load_arguments,
+        .tips = everywhere_tips,
+    },
+    COMMAND_END,
+};
+
+#define SCRIPT_KEYS(key_flags)                                                                     \
+    {                                                                                              \
+        {                                                                                          \
+            .begin = KEY_BEGIN_INDEX, .index = 2, .find = KEY_FIND_COUNT, .count_index = 0,        \
+            .first_index = 1, .step = 1, .flags = (key_flags)                                      \
+        }                                                                                          \
+    }
+
+#define EVAL_FLAGS                                                                                 \
+    (COMMAND_MOVABLE_KEYS | COMMAND_NO_MANDATORY_KEYS | COMMAND_NO_SCRIPT | COMMAND_SKIP_MONITOR | \
+     COMMAND_STALE)
+
+const struct command script_commands[] = {
+    {
+        .name = "eval",
+        .arity = -3,
+        .group = GROUP_SCRIPTING,
+        .flags = EVAL_FLAGS | COMMAND_MAY_REPLICATE,
+        .categories = CATEGORY_SCRIPTING,
+        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+        .handler = eval,
+        .since = "2.6.0",
+        .summary = "Runs a Lua script.",
+        .complexity = "Depends on the script.",
+        .arguments = eval_arguments,
+    },
+    {
+        .name = "eval_ro",
+        .arity = -3,
+        .group = GROUP_SCRIPTING,
+        .flags = EVAL_FLAGS | COMMAND_READONLY,
+        .categories = CATEGORY_SCRIPTING,
+        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS),
+        .handler = eval,
+        .since = "7.0.0",
+        .summary = "Runs a Lua script that may only read.",
+        .complexity = "Depends on the script.",
+        .arguments = eval_arguments,
+    },
+    {
+        .name = "evalsha",
+        .arity = -3,
+        .group = GROUP_SCRIPTING,
+        .flags = EVAL_FLAGS | COMMAND_MAY_REPLICATE,
+        .categories = CATEGORY_SCRIPTING,
+        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+        .handler = evalsha,
+        .since = "2.6.0",
+        .summary = "Runs a kept script.",
+        .complexity = "Depends on the script.",
+        .arguments = evalsha_arguments,
+    },
+    {
+        .name = "evalsha_ro",
+        .arity = -3,
+        .group = GROUP_SCRIPTING,
+        .flags = EVAL_FLAGS | COMMAND_READONLY,
+        .categories = CATEGORY_SCRIPTING,
+        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS),
+        .handler = evalsha,
+        .since = "7.0.0",
+        .summary = "Runs a kept script that may only read.",
+        .complexity = "Depends on the script.",
+        .arguments = evalsha_arguments,
+    },
+    {
+        .name = "script",
+        .arity = -2,
+        .group = GROUP_SCRIPTING,
+        .since = "2.6.0",
+        .summary = "Parent of the script cache's subcommands.",
+        .complexity = "Depends on the subcommand.",
+        .subcommands = subcommands,
+    },
+    COMMAND_END,
+};
