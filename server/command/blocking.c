@@ -241,12 +241,9 @@ bool context_timeout_seconds(struct command_context *context, uint32_t argument,
         reply_error(context->reply, "ERR timeout is not a float or out of range");
         return false;
     }
-    if (seconds < 0) {
+    // What milliseconds can't count is negative, too: so redis 7.0 says.
+    if (seconds < 0 || seconds * 1000 > (long double)INT64_MAX) {
         reply_error(context->reply, "ERR timeout is negative");
-        return false;
-    }
-    if (seconds * 1000 > (long double)INT64_MAX) {
-        reply_error(context->reply, "ERR timeout is out of range");
         return false;
     }
     *out_ms = (int64_t)ceill(seconds * 1000);

@@ -5,6 +5,8 @@
 #include <openssl/sha.h>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/script/script_internal.h"
 
@@ -12,6 +14,7 @@ static const char functions_key; /* In the registry: SHA1 -> function, */
 static const char flags_key;     /* SHA1 -> flags. */
 
 #define SOURCE_NAME "@user_script"
+enum { READING_MAX_MS = 60000, LOOK_MS = 5000, WATCH_INSTRUCTIONS = 100000 };
 #define RANDOM_START 0x1234abcd330e /* Where the C library's lrand48 begins. */
 
 /* -- life -- */
@@ -291,6 +294,32 @@ static void set_words(lua_State *lua, const char *name, const struct bytes *word
     sandbox_set_global(lua, name);
 }
 
+/* Called every so many instructions. While a script runs nobody can ask for SCRIPT KILL, so one
+ * that runs for long ends by itself, unless it has written something: that is never left half done.
+ */
+static void watch(lua_State *lua, lua_Debug *activation) {
+    (void)activation;
+    struct scripts *scripts = scripts_of(lua);
+    uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms < scripts->next_look_ms) return;
+    if (!scripts->running->has_written && now_ms - scripts->began_ms >= READING_MAX_MS) {
+        // Also where the script catches errors: whatever it does next fails as well.
+        lua_sethook(scripts->lua, watch, LUA_MASKCOUNT, 1);
+        lua_sethook(lua, watch, LUA_MASKCOUNT, 1);
+        script_raise(lua, "ERR Script stopped: it ran for 60 seconds and has written nothing yet");
+        return;
+    }
+    log_warning("A script runs for %llu ms, and everything waits for it",
+                (unsigned long long)(now_ms - scripts->began_ms));
+    scripts->next_look_ms = now_ms + LOOK_MS;
+}
+
+static void watch_begin(struct scripts *scripts) {
+    scripts->began_ms = clock_monotonic_ms();
+    scripts->next_look_ms = scripts->began_ms + LOOK_MS;
+    lua_sethook(scripts->lua, watch, LUA_MASKCOUNT, WATCH_INSTRUCTIONS);
+}
+
 void script_run(struct command_context *context, const char *sha1, uint32_t flags,
                 uint32_t key_count) {
     struct scripts *scripts = context->modules->scripts;
@@ -310,6 +339,7 @@ void script_run(struct command_context *context, const char *sha1, uint32_t flag
     set_words(lua, "ARGV", context->argv + 3 + key_count, context->argc - 3 - key_count);
     scripted_begin(&running, context, &rights);
     scripts->running = &running;
+    watch_begin(scripts);
     if (lua_pcall(lua, 0, 1, base + 1) == 0) {
         value_reply(lua, context->reply, running.session.reply.resp);
     } else {

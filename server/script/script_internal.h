@@ -32,6 +32,8 @@ struct scripts {
     uint32_t word_cap;
     struct buffer numbers; /* The text of words that are numbers. */
     uint64_t random;       /* State of math.random. */
+    uint64_t began_ms;     /* Of the running one; monotonic, */
+    uint64_t next_look_ms; /* as is when it is next seen to. */
 };
 
 /* -- engine.c -- */
