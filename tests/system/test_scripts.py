@@ -136,13 +136,12 @@ def test_hostile_scripts_do_no_harm(lab, resp):
         connection.call('HELLO', resp)
         for script in HOSTILE:
             connection.send('EVAL', script, 0)
-            connection.send('PING')
+            connection.send('ECHO', 'that was it')
             raw = b''
-            while not raw.endswith(b'+PONG\r\n'):  # Some replies are nested too deeply to be read as such.
+            while not raw.endswith(b'that was it\r\n'):  # Some replies are nested too deeply to be read as such.
                 got = connection.socket.recv(1 << 20)
                 assert got, script
                 raw += got
-            assert raw.count(b'+PONG') == 1 or 'PING' in script, script
     assert node.is_running()
 
 
