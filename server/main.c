@@ -36,6 +36,7 @@
 #include "server/snapshot/snapshot.h"
 #include "server/types/generic/generic.h"
 #include "server/types/registry.h"
+#include "tools/check/check_rdb.h"
 
 enum {
     EXPIRE_MS = 20,          /* Expired keys go within about this time, */
@@ -571,6 +572,7 @@ static int run(struct server *server) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 0 && check_rdb_is_called_so(argv[0])) return check_rdb_main(argc, argv);
     int status = handle_special_arguments(argc, argv);
     if (status >= 0) return status;
     struct server server = {0};

@@ -23,14 +23,14 @@ const char *rdb_stage_name(enum rdb_stage stage) {
     return names[stage];
 }
 
-/* Digits of the header; UINT_MAX when there is something else. */
-static unsigned parse_version(const uint8_t *digits, unsigned count) {
-    unsigned version = 0;
+/* The number that digits of the header begin with. False: there is something else among them. */
+static bool parse_version(const uint8_t *digits, unsigned count, unsigned *out) {
+    *out = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (digits[i] < '0' || digits[i] > '9') return (unsigned)-1;
-        version = version * 10 + (digits[i] - '0');
+        if (digits[i] < '0' || digits[i] > '9') return false;
+        *out = *out * 10 + (digits[i] - '0');
     }
-    return version;
+    return true;
 }
 
 static enum status read_header(struct rdb_file *file) {
@@ -42,12 +42,13 @@ static enum status read_header(struct rdb_file *file) {
     if (!is_redis && !is_valkey)
         return rdb_reader_fail(file->reader, STATUS_BAD_FORMAT,
                                "Wrong signature trying to load DB from file");
-    file->version = is_redis ? parse_version(header + 5, 4) : parse_version(header + 6, 3);
+    bool is_number = is_redis ? parse_version(header + 5, 4, &file->version)
+                              : parse_version(header + 6, 3, &file->version);
     bool is_known = is_redis ? file->version >= 1 && file->version <= RDB_VERSION_READABLE
                              : file->version == RDB_VERSION_READABLE_VALKEY;
-    if (!is_known)
+    if (!is_number || !is_known)
         return rdb_reader_fail(file->reader, STATUS_UNSUPPORTED,
-                               "Can't handle RDB format version %d", (int)file->version);
+                               "Can't handle RDB format version %u", file->version);
     file->is_open = true;
     return STATUS_OK;
 }
