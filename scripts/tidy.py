@@ -71,6 +71,7 @@ WRITABLE = {
     ('base', 'failure'): 'the condition that failed, for the report on the signal that follows',
     ('base', 'fault_stack'): 'a second stack for each thread, which goes with it',
     ('command', 'running'): 'the command of the calling thread: a crash report has no argument to find it by',
+    ('check_rdb', 'way_back'): 'a signal handler has no argument to find its way back by',
     ('lifecycle', 'crash'): 'a signal handler has no argument to find its state by',
     ('base', 'first_ns'): 'when the process began to tell time: set once, before its first use',
     ('base', 'first_ticks'): 'the same, in ticks of the processor',

@@ -8,6 +8,7 @@
 #include "server/base/mem.h"
 #include "server/rdb/rdb_check.h"
 #include "server/rdb/rdb_format.h"
+#include "tools/check/check_guard.h"
 #include "tools/check/check_text.h"
 
 enum {
@@ -277,16 +278,25 @@ static enum status take_item(struct check *check, const struct rdb_item *item) {
     return STATUS_OK;
 }
 
-static enum status take_items(struct check *check) {
+/* To the end, or to a failure that the reader keeps. */
+static void take_items(void *arg) {
+    struct check *check = arg;
     struct rdb_item item = {0};
     do {
         uint64_t offset = rdb_reader_offset(&check->reader);
         check->item_offset = offset < RDB_HEADER_BYTES ? RDB_HEADER_BYTES : offset;
         enum status status = rdb_file_next(&check->file, &item);
         if (status == STATUS_OK) status = take_item(check, &item);
-        if (status != STATUS_OK) return status;
+        if (status != STATUS_OK) return;
     } while (item.kind != RDB_ITEM_END);
-    return STATUS_OK;
+}
+
+/* True when all of the file is good. */
+static bool take_file(struct check *check) {
+    if (!check_guard_run(take_items, check))
+        rdb_reader_fail(&check->reader, STATUS_BAD_FORMAT,
+                        "Server crash checking the specified RDB file!");
+    return check->reader.error.status == STATUS_OK;
 }
 
 /* The type stands in the message from its byte on until the value is read; the reference begins
@@ -326,7 +336,7 @@ bool check_rdb(const struct check_rdb_input *input, struct check_rdb_report *rep
     begin_line(&check, 0);
     buffer_append_format(&check.line, "Checking RDB file %s", input->name);
     end_line(&check);
-    bool is_good = take_items(&check) == STATUS_OK;
+    bool is_good = take_file(&check);
     report->version = check.file.version;
     report->end_offset = rdb_reader_offset(&check.reader);
     if (is_good) {

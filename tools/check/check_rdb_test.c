@@ -1,9 +1,11 @@
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
 
 #include "server/base/compiler.h"
+#include "tools/check/check_guard.h"
 #include "tools/check/check_rdb.h"
 #include "tools/check/check_text.h"
 
@@ -90,6 +92,43 @@ Test(check_rdb, remembers_the_biggest_keys_in_order) {
         cr_assert_eq(strings->biggest[i].name.data[0], expected[i]);
     check_rdb_report_deinit(&report);
     buffer_deinit(&file);
+}
+
+static void fault(void *arg) {
+    *(int *)arg += 1;
+    raise(SIGSEGV);
+    *(int *)arg += 1;
+}
+
+static enum status fill_and_fault(void *context, uint8_t *out, size_t cap, size_t *out_len) {
+    struct input *input = context;
+    if (input->left.len == 0) abort();
+    return fill(context, out, cap, out_len);
+}
+
+Test(check_guard, ends_the_work_that_faults_each_time) {
+#ifdef DUNLIN_SANITIZED
+    cr_skip_test("the sanitizer takes the signals");
+#endif
+    int steps = 0;
+    cr_assert_not(check_guard_run(fault, &steps));
+    cr_assert_not(check_guard_run(fault, &steps));
+    cr_assert_eq(steps, 2);
+}
+
+Test(check_rdb, tells_where_a_decoder_has_crashed) {
+#ifdef DUNLIN_SANITIZED
+    cr_skip_test("the sanitizer takes the signals");
+#endif
+    struct input input = {RAW("REDIS0010\0\1k")};
+    struct check_rdb_report report = {0};
+    cr_assert_not(
+        check_rdb(&(struct check_rdb_input){{fill_and_fault, &input}, "x.rdb", NULL, 0}, &report));
+    cr_assert(bytes_equal_text(buffer_view(&report.error.text),
+                               "Server crash checking the specified RDB file!"));
+    cr_assert_eq(report.error.offset, 12);
+    cr_assert_str_eq(report.error.doing, "read-object-value");
+    check_rdb_report_deinit(&report);
 }
 
 Test(check_text, shows_what_is_utf8_and_escapes_the_rest) {
