@@ -11,6 +11,7 @@
 #include "server/admin/admin.h"
 #include "server/base/background.h"
 #include "server/base/clock.h"
+#include "server/base/fault_stack.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/rng.h"
@@ -26,6 +27,7 @@
 #include "server/keyspace/keyspace.h"
 #include "server/keyspace/memory_options.h"
 #include "server/keyspace/type_options.h"
+#include "server/lifecycle/crash.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/net/network.h"
 #include "server/observe/latency_events.h"
@@ -37,6 +39,8 @@
 #include "server/snapshot/snapshot.h"
 #include "server/types/generic/generic.h"
 #include "server/types/registry.h"
+#include "tools/check/check_aof_program.h"
+#include "tools/check/check_rdb.h"
 
 enum {
     EXPIRE_MS = 20,          /* Expired keys go within about this time, */
@@ -131,6 +135,7 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
     const struct lifecycle_options *options = &server->lifecycle_options;
     char error[512];
     log_set_level((enum log_level)options->log_level);
+    crash_take_signals(options->has_crash_log);
     loop_timer_start(server->cron, cron_ms(server), cron_ms(server));
     if (!config_change_has(change, "dir") ||
         lifecycle_change_directory(server->lifecycle, config_change_is_rollback(change), error,
@@ -300,6 +305,17 @@ static const char *disk_error(void *state) {
 static uint64_t pending_frees(void *state) {
     struct server *server = state;
     return background_pending(server->background);
+}
+
+static bool append_info(void *state, unsigned index, struct buffer *out) {
+    struct server *server = state;
+    return observer_append_section(server->modules.observer, index, out);
+}
+
+static void prepare_crash_report(struct server *server) {
+    crash_set_sources(&(struct crash_sources){
+        .config = server->config, .state = server, .append_info = append_info});
+    crash_take_signals(server->lifecycle_options.has_crash_log);
 }
 
 /* Brings back what the last save kept. False: there is a file, and it is no good. */
@@ -550,6 +566,7 @@ static int run(struct server *server) {
     if (!check_cluster_options(server, error, sizeof(error))) return refuse_start(error);
     adjust_descriptor_limit(&server->network_options);
     create_modules(server);
+    prepare_crash_report(server);
     int status = 1;
     if (!create_cluster(server, error, sizeof(error))) {
         refuse_start(error);
@@ -576,10 +593,13 @@ static int run(struct server *server) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 0 && check_rdb_is_called_so(argv[0])) return check_rdb_main(argc, argv);
+    if (argc > 0 && check_aof_is_called_so(argv[0])) return check_aof_program(argc, argv);
     int status = handle_special_arguments(argc, argv);
     if (status >= 0) return status;
     struct server server = {0};
     mem_count_thread();
+    fault_stack_use();
     ssize_t len = readlink("/proc/self/exe", server.executable, sizeof(server.executable) - 1);
     if (len < 0) server.executable[0] = '\0';
     server.config = config_create(&config_file_io);

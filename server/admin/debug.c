@@ -1,5 +1,6 @@
 /* DEBUG: what tests need and clients must not have. Runs with everything parked. */
 #include <stdio.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "server/admin/admin_internal.h"
@@ -174,6 +175,15 @@ static void debug_panic(struct command_context *context) {
     UNREACHABLE();
 }
 
+/* A write to a page that may only be read, as a stray pointer would do it. */
+static void debug_segfault(struct command_context *context) {
+    enum { PAGE_BYTES = 4096 };
+    log_warning("DEBUG SEGFAULT: on request of %s", context->session->peer);
+    volatile char *page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if ((volatile void *)page == MAP_FAILED) UNREACHABLE();
+    page[1] = 1;
+}
+
 /* -- DEBUG PROTOCOL: a sample of each kind of reply ---------------------------------------------
  */
 
@@ -284,6 +294,8 @@ static void debug_help(struct command_context *context) {
         "PROTOCOL <type>",
         "    Reply with a sample of <type>: string, integer, double, bignum, null, array, set,",
         "    map, attrib, push, verbatim, true, false.",
+        "SEGFAULT",
+        "    Stop the server as a stray pointer would.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    With 0 expired keys are deleted only when a command meets them.",
         "SLEEP <seconds>",
@@ -299,11 +311,17 @@ static const struct debug_action {
     uint32_t argc_max; /* 0: no limit */
     void (*run)(struct command_context *context);
 } actions[] = {
-    {"digest", 2, 2, debug_digest},     {"digest-value", 2, 0, debug_digest_value},
-    {"error", 3, 3, debug_error},       {"help", 2, 2, debug_help},
-    {"log", 3, 3, debug_log},           {"object", 3, 4, debug_object},
-    {"panic", 2, 2, debug_panic},       {"populate", 3, 5, debug_populate},
-    {"protocol", 3, 3, debug_protocol}, {"set-active-expire", 3, 3, debug_set_active_expire},
+    {"digest", 2, 2, debug_digest},
+    {"digest-value", 2, 0, debug_digest_value},
+    {"error", 3, 3, debug_error},
+    {"help", 2, 2, debug_help},
+    {"log", 3, 3, debug_log},
+    {"object", 3, 4, debug_object},
+    {"panic", 2, 2, debug_panic},
+    {"populate", 3, 5, debug_populate},
+    {"protocol", 3, 3, debug_protocol},
+    {"segfault", 2, 2, debug_segfault},
+    {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},
 };
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "server/base/check.h"
+#include "server/base/fault_stack.h"
 #include "server/base/mem.h"
 
 struct job {
@@ -41,6 +42,7 @@ static struct job *next_job(struct background *background) {
 static void *run(void *arg) {
     struct background *background = arg;
     mem_count_thread();
+    fault_stack_use();
     for (struct job *job = next_job(background); job != NULL; job = next_job(background)) {
         job->run(job->arg);
         mem_free(job);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -19,7 +20,15 @@ static struct {
     bool syslog_enabled;
     atomic_int level;
     atomic_int role;
-} logger = {PTHREAD_MUTEX_INITIALIZER, STDOUT_FILENO, false, LOG_LEVEL_NOTICE, LOG_ROLE_PRIMARY};
+    atomic_uint line_count; /* The next line's place among the recent ones, modulo their number. */
+    uint16_t recent_len[LOG_RECENT_LINES];
+    char recent[LOG_RECENT_LINES][LOG_RECENT_BYTES];
+} logger = {
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .fd = STDOUT_FILENO,
+    .level = LOG_LEVEL_NOTICE,
+    .role = LOG_ROLE_PRIMARY,
+};
 
 enum status log_configure(const struct log_options *options) {
     int fd = STDOUT_FILENO;
@@ -52,6 +61,30 @@ bool log_is_enabled(enum log_level level) {
     return (int)level >= atomic_load_explicit(&logger.level, memory_order_relaxed);
 }
 
+int log_descriptor(void) {
+    return logger.fd;
+}
+
+/* Keeps a line with its end. The lock is held. */
+static void keep(const char *line, size_t len) {
+    unsigned count = atomic_load(&logger.line_count);
+    unsigned place = count % LOG_RECENT_LINES;
+    if (len > LOG_RECENT_BYTES) len = LOG_RECENT_BYTES;
+    memcpy(logger.recent[place], line, len);
+    logger.recent[place][len - 1] = '\n';
+    logger.recent_len[place] = (uint16_t)len;
+    atomic_store(&logger.line_count, count + 1);
+}
+
+void log_write_recent(int fd) {
+    unsigned count = atomic_load(&logger.line_count);
+    unsigned first = count > LOG_RECENT_LINES ? count - LOG_RECENT_LINES : 0;
+    for (unsigned i = first; i < count; i++) {
+        unsigned place = i % LOG_RECENT_LINES;
+        if (write(fd, logger.recent[place], logger.recent_len[place]) < 0) return;
+    }
+}
+
 void log_write(enum log_level level, const char *format, ...) {
     if (!log_is_enabled(level)) return;
     static const char marks[] = ".-*#";
@@ -74,6 +107,7 @@ void log_write(enum log_level level, const char *format, ...) {
     if (total > sizeof(line) - 2) total = sizeof(line) - 2; // Long lines are cut, not lost.
     line[total++] = '\n';
     pthread_mutex_lock(&logger.lock);
+    keep(line, total);
     // A log that cannot be written has nobody left to tell.
     ssize_t written = write(logger.fd, line, total);
     (void)written;

@@ -21,6 +21,9 @@ enum log_level {
 /* The letter that stands before the time in each line: who speaks. */
 enum log_role { LOG_ROLE_PRIMARY = 'M', LOG_ROLE_REPLICA = 'S', LOG_ROLE_SENTINEL = 'X' };
 
+#define LOG_RECENT_LINES 32u
+#define LOG_RECENT_BYTES 256u
+
 struct log_options {
     const char *path; /* Empty or NULL: standard output. */
     enum log_level level;
@@ -39,6 +42,15 @@ bool log_is_enabled(enum log_level level);
 
 /* Writes one line: pid, role, local time with milliseconds, level mark, text. */
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* -- for a crash report, from a signal handler -- */
+
+/* The descriptor that lines go to. */
+int log_descriptor(void);
+
+/* Writes the last LOG_RECENT_LINES lines, each cut to LOG_RECENT_BYTES, to the descriptor. Takes no
+ * lock: a line that is being replaced may come out mixed. */
+void log_write_recent(int fd);
 
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_verbose(...) log_write(LOG_LEVEL_VERBOSE, __VA_ARGS__)

@@ -7,6 +7,7 @@
 #include "server/base/mem.h"
 #include "server/base/number.h"
 #include "server/command/command_internal.h"
+#include "server/command/running.h"
 
 /* One key of a waiter, in the queue of that key. */
 struct wait_entry {
@@ -357,7 +358,9 @@ static void attempt(struct dispatch_worker *worker, struct key_waiter *waiter) {
     waiter->is_still_blocked = false;
     proxy->command = context.command;
     uint32_t errors_before = proxy->reply.error_count;
+    const struct command_context *outer = running_exchange(&context);
     context.command->handler(&context);
+    running_exchange(outer);
     worker->stats.changes += context.changes;
     if (proxy->reply.error_count != errors_before)
         dispatch_count_error(worker, proxy->reply.last_error);

@@ -13,6 +13,7 @@
 #include "server/command/blocking.h"
 #include "server/command/command_internal.h"
 #include "server/command/hold.h"
+#include "server/command/running.h"
 
 enum { PAUSE_BITS = ADMISSION_PAUSE_WRITES | ADMISSION_PAUSE_ALL, STALE_US = 250 };
 
@@ -480,7 +481,9 @@ void dispatch_call(struct dispatch_worker *worker, struct command_context *conte
                    const struct command_entry *entry) {
     struct session *session = context->session;
     uint32_t errors_before = session->reply.error_count;
+    const struct command_context *outer = running_exchange(context);
     context->command->handler(context);
+    running_exchange(outer);
     if (UNLIKELY(atomic_load_explicit(&worker->dispatcher->monitor_count, memory_order_relaxed) >
                  0))
         monitor_feed(worker, context);

@@ -23,7 +23,8 @@ struct lifecycle_options {
     bool syslog_enabled;
     char *syslog_ident;
     int syslog_facility;
-    char *directory; /* dir */
+    bool has_crash_log; /* crash-log-enabled */
+    char *directory;    /* dir */
     uint64_t databases;
     uint64_t shutdown_timeout_s;
     int64_t hz;             /* How often a second the node's cron runs: 1 .. 500. */

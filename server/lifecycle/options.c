@@ -83,6 +83,13 @@ const struct option lifecycle_option_rows[] = {
         .doc = "Facility of the system log.",
     },
     {
+        .name = "crash-log-enabled",
+        .field = OPTION_BOOL(struct lifecycle_options, has_crash_log),
+        .range = {.initial = true},
+        .live = true,
+        .doc = "Write a report to the log when the server dies of a fault.",
+    },
+    {
         .name = "dir",
         .field = OPTION_STRING(struct lifecycle_options, directory),
         .initial_text = ".",

@@ -10,6 +10,7 @@
 
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/fault_stack.h"
 #include "server/base/mem.h"
 
 enum {
@@ -205,6 +206,7 @@ void loop_run(struct loop *loop) {
 
 static void *thread_main(void *arg) {
     mem_count_thread();
+    fault_stack_use();
     loop_run(arg);
     return NULL;
 }

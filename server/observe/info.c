@@ -472,6 +472,15 @@ static void append_section(struct observer *observer, const struct info_row *row
     }
 }
 
+bool observer_append_section(struct observer *observer, unsigned index, struct buffer *out) {
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        if (!rows[i].is_default || index-- > 0) continue;
+        append_section(observer, &rows[i], out);
+        return true;
+    }
+    return false;
+}
+
 static bool is_wanted(const struct command_context *context, const struct info_row *row) {
     if (context->argc == 1) return row->is_default;
     for (uint32_t i = 1; i < context->argc; i++) {

@@ -64,6 +64,9 @@ void observer_add_section(struct observer *observer, const char *name,
 void observer_extend_section(struct observer *observer, const char *name,
                              void (*append)(void *state, struct buffer *out), void *state);
 
+/* Appends the `index`-th section that INFO shows by default; false: there are no more. */
+bool observer_append_section(struct observer *observer, unsigned index, struct buffer *out);
+
 /* Once a cron period on the node's loop: samples rates and the memory's peak. */
 void observer_tick(struct observer *observer, uint64_t monotonic_ms);
 

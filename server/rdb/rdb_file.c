@@ -14,14 +14,23 @@ void rdb_file_deinit(struct rdb_file *file) {
     buffer_deinit(&file->value);
 }
 
-/* Digits of the header; UINT_MAX when there is something else. */
-static unsigned parse_version(const uint8_t *digits, unsigned count) {
-    unsigned version = 0;
+const char *rdb_stage_name(enum rdb_stage stage) {
+    static const char *const names[] = {
+#define RDB_STAGE_TEXT(name, text) [name] = text,
+        RDB_STAGE_LIST(RDB_STAGE_TEXT)
+#undef RDB_STAGE_TEXT
+    };
+    return names[stage];
+}
+
+/* The number that digits of the header begin with. False: there is something else among them. */
+static bool parse_version(const uint8_t *digits, unsigned count, unsigned *out) {
+    *out = 0;
     for (unsigned i = 0; i < count; i++) {
-        if (digits[i] < '0' || digits[i] > '9') return (unsigned)-1;
-        version = version * 10 + (digits[i] - '0');
+        if (digits[i] < '0' || digits[i] > '9') return false;
+        *out = *out * 10 + (digits[i] - '0');
     }
-    return version;
+    return true;
 }
 
 static enum status read_header(struct rdb_file *file) {
@@ -33,17 +42,19 @@ static enum status read_header(struct rdb_file *file) {
     if (!is_redis && !is_valkey)
         return rdb_reader_fail(file->reader, STATUS_BAD_FORMAT,
                                "Wrong signature trying to load DB from file");
-    file->version = is_redis ? parse_version(header + 5, 4) : parse_version(header + 6, 3);
+    bool is_number = is_redis ? parse_version(header + 5, 4, &file->version)
+                              : parse_version(header + 6, 3, &file->version);
     bool is_known = is_redis ? file->version >= 1 && file->version <= RDB_VERSION_READABLE
                              : file->version == RDB_VERSION_READABLE_VALKEY;
-    if (!is_known)
+    if (!is_number || !is_known)
         return rdb_reader_fail(file->reader, STATUS_UNSUPPORTED,
-                               "Can't handle RDB format version %d", (int)file->version);
+                               "Can't handle RDB format version %u", file->version);
     file->is_open = true;
     return STATUS_OK;
 }
 
 static enum status read_end(struct rdb_file *file, struct rdb_item *out) {
+    file->stage = RDB_STAGE_CHECKSUM;
     out->kind = RDB_ITEM_END;
     out->checksum = RDB_CHECKSUM_ABSENT;
     if (file->version < FIRST_VERSION_WITH_CHECKSUM) return STATUS_OK;
@@ -66,6 +77,7 @@ static enum status read_end(struct rdb_file *file, struct rdb_item *out) {
 }
 
 static enum status read_select_db(struct rdb_file *file, struct rdb_item *out) {
+    file->stage = RDB_STAGE_LENGTH;
     out->kind = RDB_ITEM_SELECT_DB;
     enum status status = rdb_read_length(file->reader, &out->db);
     if (status != STATUS_OK) return status;
@@ -79,6 +91,7 @@ static enum status read_select_db(struct rdb_file *file, struct rdb_item *out) {
 }
 
 static enum status read_aux(struct rdb_file *file, struct rdb_item *out) {
+    file->stage = RDB_STAGE_AUX;
     out->kind = RDB_ITEM_AUX;
     enum status status = rdb_read_string(file->reader, &file->name);
     if (status == STATUS_OK) status = rdb_read_string(file->reader, &file->value);
@@ -91,6 +104,7 @@ static enum status read_aux(struct rdb_file *file, struct rdb_item *out) {
 static enum status read_module_aux(struct rdb_file *file, struct rdb_item *out) {
     enum { MODULE_UINT = 2 };
     uint64_t id = 0;
+    file->stage = RDB_STAGE_MODULE_AUX;
     enum status status = rdb_read_length(file->reader, &id);
     if (status != STATUS_OK) return status;
     char name[10];
@@ -106,8 +120,8 @@ static enum status read_module_aux(struct rdb_file *file, struct rdb_item *out) 
     if (status == STATUS_OK && when_opcode != MODULE_UINT)
         status = rdb_reader_fail(file->reader, STATUS_BAD_FORMAT, "bad when_opcode");
     if (status == STATUS_OK) status = rdb_read_length(file->reader, &when);
-    if (status == STATUS_OK) status = rdb_skip_module_data(file->reader);
     if (status != STATUS_OK) return status;
+    file->has_module_data = true;
     out->kind = RDB_ITEM_MODULE_AUX;
     buffer_clear(&file->name);
     buffer_append_text(&file->name, name);
@@ -127,25 +141,36 @@ static enum status refuse_module(struct rdb_file *file) {
                            name);
 }
 
-/* The name is read even when the type is unknown, so that the error comes after it. */
+static bool is_value_type(unsigned type) {
+    return type <= RDB_TYPE_STREAM_3 && type != 8;
+}
+
+/* The name is read even when the type is unknown, so that the error comes after it, unless the
+ * options want it otherwise. */
 static enum status read_key(struct rdb_file *file, unsigned type, struct rdb_item *out) {
+    if (file->options.checks_type_first && !is_value_type(type))
+        return rdb_reader_fail(file->reader, STATUS_UNSUPPORTED, "Invalid object type: %u", type);
+    file->stage = RDB_STAGE_KEY;
+    file->key_type = type;
     out->kind = RDB_ITEM_KEY;
     out->type = type;
     enum status status = rdb_read_string(file->reader, &file->name);
     if (status != STATUS_OK) return status;
+    file->stage = RDB_STAGE_VALUE;
     out->name = buffer_view(&file->name);
     if (type == RDB_TYPE_MODULE)
         return file->options.is_skipping_modules ? STATUS_OK : refuse_module(file);
     if (type == RDB_TYPE_MODULE_PRE_GA)
         return rdb_reader_fail(file->reader, STATUS_UNSUPPORTED,
                                "Pre-release module format not supported");
-    if (type > RDB_TYPE_STREAM_3 || type == 8)
+    if (!is_value_type(type))
         return rdb_reader_fail(file->reader, STATUS_UNSUPPORTED, "Unknown RDB encoding type %u",
                                type);
     return STATUS_OK;
 }
 
 static enum status read_expiry(struct rdb_file *file, unsigned opcode, struct rdb_item *out) {
+    file->stage = RDB_STAGE_EXPIRY;
     out->has_expiry = true;
     if (opcode == RDB_OPCODE_EXPIRE_MS) return rdb_read_ms(file->reader, &out->expires_at_ms);
     uint8_t bytes[4];
@@ -187,6 +212,7 @@ static enum status read_item(struct rdb_file *file, unsigned opcode, struct rdb_
     case RDB_OPCODE_SELECT_DB:
         return read_select_db(file, out);
     case RDB_OPCODE_RESIZE_DB: {
+        file->stage = RDB_STAGE_LENGTH;
         out->kind = RDB_ITEM_RESIZE_DB;
         enum status status = rdb_read_length(reader, &out->key_count);
         return status == STATUS_OK ? rdb_read_length(reader, &out->expiry_count) : status;
@@ -194,12 +220,14 @@ static enum status read_item(struct rdb_file *file, unsigned opcode, struct rdb_
     case RDB_OPCODE_AUX:
         return read_aux(file, out);
     case RDB_OPCODE_FUNCTION: {
+        file->stage = RDB_STAGE_FUNCTIONS;
         out->kind = RDB_ITEM_FUNCTION;
         enum status status = rdb_read_string(reader, &file->value);
         if (status == STATUS_OK) out->value = buffer_view(&file->value);
         return status;
     }
     case RDB_OPCODE_FUNCTION_PRE_GA:
+        file->stage = RDB_STAGE_FUNCTIONS;
         return rdb_reader_fail(reader, STATUS_UNSUPPORTED,
                                "Pre-release function format not supported");
     case RDB_OPCODE_MODULE_AUX:
@@ -214,8 +242,14 @@ enum status rdb_file_next(struct rdb_file *file, struct rdb_item *out) {
         enum status status = read_header(file);
         if (status != STATUS_OK) return status;
     }
+    if (file->has_module_data) {
+        enum status status = rdb_skip_module_data(file->reader);
+        if (status != STATUS_OK) return status;
+        file->has_module_data = false;
+    }
     for (;;) {
         uint8_t opcode = 0;
+        file->stage = RDB_STAGE_TYPE;
         enum status status = rdb_read_u8(file->reader, &opcode);
         if (status != STATUS_OK) return status;
         struct rdb_item item = file->attributes;

@@ -7,6 +7,7 @@
 #include "server/base/check.h"
 #include "server/base/mem.h"
 #include "server/rdb/rdb_blob.h"
+#include "server/rdb/rdb_check.h"
 #include "server/rdb/rdb_dump.h"
 #include "server/rdb/rdb_file.h"
 #include "server/rdb/rdb_reader.h"
@@ -154,6 +155,12 @@ static void read_as_value(struct bytes input) {
     rdb_reader_init_memory(&reader, bytes_from(content, 1));
     enum status status = read_value(&reader, content.data[0]);
     ASSERT(status == reader.error.status);
+    rdb_reader_deinit(&reader);
+    rdb_reader_init_memory(&reader, bytes_from(content, 1));
+    struct rdb_value_facts facts;
+    enum status checked = rdb_check_value(&reader, content.data[0], &facts);
+    ASSERT(checked == reader.error.status);
+    ASSERT(checked != STATUS_OK || status == STATUS_OK); // What the check passes can be read.
     rdb_reader_deinit(&reader);
 }
 

@@ -147,26 +147,24 @@ static enum status pull_past_chunk(struct rdb_reader *reader, uint8_t *out, size
 
 enum status rdb_read_raw(struct rdb_reader *reader, void *out, size_t len) {
     if (reader->error.status != STATUS_OK) return reader->error.status;
-    if (is_memory(reader) && len > at_hand(reader)) return fail_short(reader);
-    size_t ready = at_hand(reader) < len ? at_hand(reader) : len;
+    if (is_memory(reader) || len <= RDB_CHUNK_BYTES) { // All or nothing is consumed.
+        enum status status = ensure(reader, len);
+        if (status != STATUS_OK) return status;
+        if (len > 0) memcpy(out, reader->at, len);
+        reader->at += len;
+        return STATUS_OK;
+    }
+    size_t ready = at_hand(reader);
     if (ready > 0) memcpy(out, reader->at, ready);
     reader->at += ready;
-    if (ready == len) return STATUS_OK;
-    uint8_t *rest = (uint8_t *)out + ready;
-    size_t left = len - ready;
-    if (left >= RDB_CHUNK_BYTES) return pull_past_chunk(reader, rest, left);
-    enum status status = ensure(reader, left);
-    if (status != STATUS_OK) return status;
-    memcpy(rest, reader->at, left);
-    reader->at += left;
-    return STATUS_OK;
+    return pull_past_chunk(reader, (uint8_t *)out + ready, len - ready);
 }
 
 static enum status skip_raw(struct rdb_reader *reader, uint64_t len) {
     while (len > 0) {
-        enum status status = ensure(reader, 1);
+        size_t step = len < RDB_CHUNK_BYTES ? (size_t)len : RDB_CHUNK_BYTES;
+        enum status status = ensure(reader, step);
         if (status != STATUS_OK) return status;
-        size_t step = len < at_hand(reader) ? (size_t)len : at_hand(reader);
         reader->at += step;
         len -= step;
     }

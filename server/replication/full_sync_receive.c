@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "server/base/fault_stack.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
@@ -206,6 +207,7 @@ static void *run(void *arg) {
     struct replication *replication = loader->replication;
     pthread_setname_np(pthread_self(), "loader");
     mem_count_thread();
+    fault_stack_use();
     // The data that is served is of the history that comes in: it may be read on meanwhile.
     uint32_t bit = !loader->is_through_file && loader->is_same_history ? ADMISSION_ASYNC_LOADING
                                                                        : ADMISSION_LOADING;

@@ -1,5 +1,6 @@
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/fault_stack.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/keyspace/access.h"
@@ -206,6 +207,7 @@ static void *run(void *arg) {
     struct exclusive *exclusive = pass->snapshotter->options.exclusive;
     pthread_setname_np(pthread_self(), "snapshot");
     mem_count_thread();
+    fault_stack_use();
     walk(pass);
     pthread_mutex_lock(&pass->lock);
     rdb_write_end(&pass->writer);

@@ -6,6 +6,7 @@
 
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/fault_stack.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
@@ -69,6 +70,7 @@ static bool is_due(const struct snapshotter *snapshotter, uint64_t now_ms) {
 static void *begin_on_thread(void *arg) {
     struct snapshotter *snapshotter = arg;
     mem_count_thread();
+    fault_stack_use();
     exclusive_begin(snapshotter->options.exclusive, NULL);
     snapshot_save_in_background(snapshotter, NULL, NULL);
     exclusive_end(snapshotter->options.exclusive, NULL);

@@ -1,7 +1,6 @@
 /* dunlin-check-aof as a program of its own. */
-#include "tools/check/check_aof.h"
-#include "tools/check/rdb_preamble.h"
+#include "tools/check/check_aof_program.h"
 
 int main(int argc, char **argv) {
-    return check_aof_main(argc, argv, &(struct check_aof_io){stdin, stdout, rdb_preamble_check});
+    return check_aof_program(argc, argv);
 }

@@ -1,9 +1,8 @@
 /* Entries: nodes of listpacks as the RDB format has them (spec/rdb.md 8.5), in a tree by id. */
 #include "server/base/check.h"
 #include "server/base/mem.h"
+#include "server/rdb/rdb_stream_node.h"
 #include "server/types/stream/stream_internal.h"
-
-enum { FLAG_DELETED = 1, FLAG_SAME_FIELDS = 2 };
 
 static int compare_to_key(const void *wanted, const struct leaf_key *key) {
     return stream_id_compare(*(const struct stream_id *)wanted,
@@ -73,7 +72,7 @@ static struct entry_head read_entry(const uint8_t *block, size_t at, struct stre
     at = listpack_next(block, at);
     entry.id.seq = master.seq + (uint64_t)number_at(block, at);
     at = listpack_next(block, at);
-    bool is_same = (entry.flags & FLAG_SAME_FIELDS) != 0;
+    bool is_same = (entry.flags & RDB_STREAM_ENTRY_SAME_FIELDS) != 0;
     entry.field_count = master_fields;
     if (!is_same) {
         entry.field_count = (uint64_t)number_at(block, at);
@@ -93,60 +92,6 @@ static size_t entry_before(const uint8_t *block, size_t at) {
     for (int64_t i = 0; i < elements; i++)
         flags_at = listpack_prev(block, flags_at);
     return flags_at;
-}
-
-bool stream_node_is_valid(const uint8_t *block, uint64_t *out_count) {
-    int64_t count;
-    int64_t deleted;
-    int64_t fields;
-    int64_t number;
-    size_t total = listpack_count(block);
-    size_t at = listpack_first(block);
-    if (at == 0 || !listpack_get_i64(block, at, &count) || count <= 0) return false;
-    at = listpack_next(block, at);
-    if (at == 0 || !listpack_get_i64(block, at, &deleted) || deleted < 0) return false;
-    at = listpack_next(block, at);
-    if (at == 0 || !listpack_get_i64(block, at, &fields) || fields < 0 || (uint64_t)fields > total)
-        return false;
-    at = listpack_next(block, at);
-    for (int64_t i = 0; i < fields && at != 0; i++)
-        at = listpack_next(block, at);
-    if (at == 0 || !listpack_get_i64(block, at, &number) || number != 0) return false;
-    at = listpack_next(block, at);
-    uint64_t living = 0;
-    uint64_t dead = 0;
-    while (at != 0) {
-        int64_t flags;
-        int64_t entry_fields = fields;
-        int64_t elements = 3;
-        if (!listpack_get_i64(block, at, &flags) || flags < 0 || flags > 3) return false;
-        for (int i = 0; i < 2; i++) { // Both parts of the id.
-            at = listpack_next(block, at);
-            if (at == 0 || !listpack_get_i64(block, at, &number)) return false;
-        }
-        at = listpack_next(block, at);
-        if ((flags & FLAG_SAME_FIELDS) == 0) {
-            if (at == 0 || !listpack_get_i64(block, at, &entry_fields) || entry_fields < 0 ||
-                (uint64_t)entry_fields > total)
-                return false;
-            at = listpack_next(block, at);
-            elements += 1 + entry_fields * 2;
-            entry_fields *= 2;
-        } else {
-            elements += fields;
-        }
-        for (int64_t i = 0; i < entry_fields && at != 0; i++)
-            at = listpack_next(block, at);
-        if (at == 0 || !listpack_get_i64(block, at, &number) || number != elements) return false;
-        at = listpack_next(block, at);
-        if ((flags & FLAG_DELETED) != 0) {
-            dead++;
-        } else {
-            living++;
-        }
-    }
-    *out_count = living;
-    return living == (uint64_t)count && dead == (uint64_t)deleted;
 }
 
 void stream_adopt_node_take(struct stream *stream, struct stream_id master, uint8_t *block,
@@ -182,7 +127,7 @@ static uint8_t *create_node(const struct bytes *pairs, uint32_t pair_count, size
 
 static void append_entry(uint8_t **block, bool is_same, struct stream_id difference,
                          const struct bytes *pairs, uint32_t pair_count) {
-    listpack_append_i64(block, is_same ? FLAG_SAME_FIELDS : 0);
+    listpack_append_i64(block, is_same ? RDB_STREAM_ENTRY_SAME_FIELDS : 0);
     listpack_append_i64(block, (int64_t)difference.ms);
     listpack_append_i64(block, (int64_t)difference.seq);
     if (!is_same) listpack_append_i64(block, pair_count);
@@ -291,7 +236,7 @@ bool stream_cursor_next(struct stream_cursor *cursor, struct stream_entry *out) 
                 .id = entry.id,
                 .field_count = entry.field_count,
                 .block = cursor->block,
-                .name_at = (entry.flags & FLAG_SAME_FIELDS) != 0 ? head.names_at : 0,
+                .name_at = (entry.flags & RDB_STREAM_ENTRY_SAME_FIELDS) != 0 ? head.names_at : 0,
                 .value_at = entry.value_at,
             };
             if (!cursor->is_reversed) {
@@ -301,7 +246,7 @@ bool stream_cursor_next(struct stream_cursor *cursor, struct stream_entry *out) 
             } else {
                 cursor->at = 0;
             }
-            bool is_alive = (entry.flags & FLAG_DELETED) == 0;
+            bool is_alive = (entry.flags & RDB_STREAM_ENTRY_DELETED) == 0;
             if (is_alive && cursor->at != 0) return true;
             if (is_alive) {
                 // The last of its node: the next call goes on in the neighbour.
@@ -355,7 +300,7 @@ bool stream_edge_id(const struct stream *stream, bool is_last, struct stream_id 
 static ptrdiff_t mark_deleted(uint8_t **block, size_t at) {
     struct node_head head = read_head(*block);
     size_t bytes = listpack_bytes(*block);
-    listpack_replace_i64(block, at, number_at(*block, at) | FLAG_DELETED);
+    listpack_replace_i64(block, at, number_at(*block, at) | RDB_STREAM_ENTRY_DELETED);
     size_t first = listpack_first(*block);
     listpack_replace_i64(block, first, head.count - 1);
     listpack_replace_i64(block, listpack_next(*block, first), head.deleted + 1);
@@ -389,7 +334,7 @@ bool stream_delete(struct stream *stream, struct stream_id id) {
     struct stream_id master = master_of(&place);
     for (size_t at = head.entries_at; at != 0;) {
         struct entry_head entry = read_entry(block, at, master, head.field_count);
-        if (stream_id_compare(entry.id, id) == 0 && (entry.flags & FLAG_DELETED) == 0) {
+        if (stream_id_compare(entry.id, id) == 0 && (entry.flags & RDB_STREAM_ENTRY_DELETED) == 0) {
             delete_at(stream, &place, at);
             if (stream_id_compare(id, stream->max_deleted) > 0) stream->max_deleted = id;
             return true;
@@ -430,7 +375,7 @@ static uint64_t trim_within(struct stream *stream, const struct stream_trim *tri
         struct entry_head entry = read_entry(leaf_place_leaf(place), at, master, head.field_count);
         if (is_wanted(stream, trim, entry.id)) break;
         at = entry.behind;
-        if ((entry.flags & FLAG_DELETED) != 0) continue;
+        if ((entry.flags & RDB_STREAM_ENTRY_DELETED) != 0) continue;
         ptrdiff_t shift = delete_at(stream, place, entry.at);
         removed++;
         if (--left == 0) break;

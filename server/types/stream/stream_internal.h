@@ -171,9 +171,8 @@ struct stream_trim {
 /* Removes from the front; returns how many. */
 uint64_t stream_trim(struct stream *stream, const struct stream_trim *trim);
 
-/* True when the bytes are a node that the functions above may trust (the listpack is a valid one).
- * *out_count gets its living entries. */
-bool stream_node_is_valid(const uint8_t *block, uint64_t *out_count);
+/* Takes a node that rdb_stream_node_read has found good, with `count` living entries, as the last
+ * one. */
 void stream_adopt_node_take(struct stream *stream, struct stream_id master, uint8_t *block,
                             uint64_t count);
 

@@ -3,6 +3,7 @@
 #include "server/keyspace/digest.h"
 #include "server/rdb/rdb_blob.h"
 #include "server/rdb/rdb_reader.h"
+#include "server/rdb/rdb_stream_node.h"
 #include "server/rdb/rdb_writer.h"
 #include "server/types/stream/stream_internal.h"
 
@@ -169,7 +170,7 @@ static enum status load_node(struct stream *stream, struct rdb_reader *reader, u
     if (status == STATUS_OK) status = rdb_read_blob(reader, type, &blob);
     if (status != STATUS_OK) return status;
     struct leaf_place place;
-    uint64_t count = 0;
+    struct rdb_stream_node node = {0};
     bool has_nodes = leaf_tree_last(stream->nodes, &place);
     struct leaf_key last = has_nodes ? leaf_place_key(&place) : (struct leaf_key){0};
     uint8_t *block = NULL;
@@ -179,14 +180,14 @@ static enum status load_node(struct stream *stream, struct rdb_reader *reader, u
     if (status != STATUS_OK) return rdb_reader_fail(reader, status, "Stream node too large");
     if (has_nodes && stream_id_compare((struct stream_id){last.high, last.low}, master) >= 0) {
         status = corrupt(reader, "Listpack re-added with existing key");
-    } else if (!stream_node_is_valid(block, &count)) {
+    } else if (!rdb_stream_node_read(block, &node)) {
         status = corrupt(reader, "Stream listpack integrity check failed.");
     }
     if (status != STATUS_OK) {
         mem_free(block);
         return status;
     }
-    stream_adopt_node_take(stream, master, block, count);
+    stream_adopt_node_take(stream, master, block, node.living_count);
     return STATUS_OK;
 }
 

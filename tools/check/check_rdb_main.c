@@ -1,0 +1,5 @@
+#include "tools/check/check_rdb.h"
+
+int main(int argc, char **argv) {
+    return check_rdb_main(argc, argv);
+}
