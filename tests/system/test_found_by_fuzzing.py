@@ -7,6 +7,12 @@ SEQUENCES = {
         ['MULTI'], ['BLPOP', 't0', '9223372036854775807'], ['EXEC'], ['BZPOPMAX', 'z0', '1e30'], ['BLPOP', 't0', 'inf'],
         ['BLMPOP', '9300000000000000', '1', 'l', 'LEFT'],
     ],
+    # seed 201
+    'an empty range of bits in an unknown unit': [
+        ['SET', 's', 'hello'], ['BITCOUNT', 's', '-2', '-100', 'x'], ['BITCOUNT', 's', '-2', '-100', 'BIT'],
+        ['BITCOUNT', 's', '5', '2', 'x'], ['BITCOUNT', 's', '-1', '-1', 'x'], ['BITCOUNT', 's', '-2', '-1', 'BIT'],
+        ['BITPOS', 's', '1', '-2', '-100', 'x'], ['BITPOS', 's', '1', '-2', '-100', 'BIT'],
+    ],
 }
 
 

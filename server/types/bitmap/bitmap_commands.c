@@ -127,10 +127,12 @@ void bitmap_bitcount(struct command_context *context) {
     if (context->argc > 2 && (!context_integer(context, 2, &range.start, NULL) ||
                               !context_integer(context, 3, &range.end, NULL)))
         return;
-    if (context->argc == 5 && !parse_unit(context, 4, &range.is_bits)) return;
+    // A range that ends before it begins, both counted from the end, is empty in any unit.
+    bool is_empty = range.start < 0 && range.end < 0 && range.start > range.end;
+    if (!is_empty && context->argc == 5 && !parse_unit(context, 4, &range.is_bits)) return;
     uint64_t first;
     uint64_t last;
-    if (!clamp_range(&range, value.len, &first, &last)) {
+    if (is_empty || !clamp_range(&range, value.len, &first, &last)) {
         reply_integer(context->reply, 0);
         return;
     }
