@@ -50,6 +50,7 @@ void scripts_flush(struct scripts *scripts) {
     scripts->words = NULL;
     scripts->word_cap = 0;
     buffer_deinit(&scripts->numbers);
+    buffer_deinit(&scripts->packed);
 }
 
 void scripts_destroy(struct scripts *scripts) {

@@ -252,6 +252,12 @@ static const luaL_Reg libraries[] = {
     {LUA_MATHLIBNAME, luaopen_math},
 };
 
+static const luaL_Reg codecs[] = {
+    {"cjson", luaopen_cjson},
+    {"cmsgpack", messagepack_open},
+    {"bit", bits_open},
+};
+
 static const char *const removed[] = {"print",   "loadfile", "dofile", "getfenv",
                                       "setfenv", "newproxy", "gcinfo"};
 
@@ -261,8 +267,8 @@ static const luaL_Reg replaced[] = {
     {"pairs", safe_pairs},
 };
 
-static const char *const tables[] = {LUA_TABLIBNAME, LUA_STRLIBNAME, LUA_MATHLIBNAME, LUA_COLIBNAME,
-                                     "cjson"};
+static const char *const tables[] = {
+    LUA_TABLIBNAME, LUA_STRLIBNAME, LUA_MATHLIBNAME, LUA_COLIBNAME, "cjson", "cmsgpack", "bit"};
 
 static void set_function(lua_State *lua, const char *table, const char *name, lua_CFunction fn) {
     lua_getglobal(lua, table);
@@ -277,9 +283,11 @@ static void open_libraries(lua_State *lua) {
         lua_pushstring(lua, libraries[i].name);
         lua_call(lua, 1, 0);
     }
-    lua_pushcfunction(lua, luaopen_cjson);
-    lua_call(lua, 0, 1);
-    lua_setglobal(lua, "cjson");
+    for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
+        lua_pushcfunction(lua, codecs[i].func);
+        lua_call(lua, 0, 1);
+        lua_setglobal(lua, codecs[i].name);
+    }
     for (size_t i = 0; i < sizeof(removed) / sizeof(removed[0]); i++) {
         lua_pushnil(lua);
         lua_setglobal(lua, removed[i]);

@@ -31,6 +31,7 @@ struct scripts {
     struct bytes *words;      /* Of the command that the script calls. */
     uint32_t word_cap;
     struct buffer numbers; /* The text of words that are numbers. */
+    struct buffer packed;  /* What cmsgpack.pack makes. */
     uint64_t random;       /* State of math.random. */
     uint64_t began_ms;     /* Of the running one; monotonic, */
     uint64_t next_look_ms; /* as is when it is next seen to. */
@@ -73,6 +74,11 @@ void sandbox_protect(lua_State *lua);
 /* -- redis_library.c -- */
 
 void redis_library_open(lua_State *lua); /* The global `redis`. */
+
+/* -- messagepack.c, bits.c: push a table of functions -- */
+
+int messagepack_open(lua_State *lua); /* cmsgpack */
+int bits_open(lua_State *lua);        /* bit */
 
 /* -- values.c -- */
 
