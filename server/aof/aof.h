@@ -75,8 +75,8 @@ bool aof_load(struct aof *aof, struct dispatch_worker *worker);
 /* Opens the last increment for appending, making what is not there yet. False: as above. */
 bool aof_start(struct aof *aof);
 
-/* DEBUG LOADAOF: empties the databases and loads again; everything parked. False: as aof_load, and
- * the data is gone. */
+/* DEBUG LOADAOF: empties the databases and loads again; everything parked. False: as aof_load; with
+ * a log that is on the data is gone. */
 bool aof_reload(struct aof *aof, struct dispatch_worker *worker);
 
 /* The process is about to end; everything parked. Writes and fsyncs. False: a first base is being

@@ -154,9 +154,10 @@ static enum status judge(struct load *load, const struct aof_reader *reader) {
     if (verdict.outcome == AOF_COMPLETE) return STATUS_OK;
     if (verdict.outcome == AOF_CORRUPT) {
         log_warning("Bad file format reading the append only file %s: make a backup of your AOF "
-                    "file, then use ./redis-check-aof --fix <filename.manifest> (dunlin-check-aof "
-                    "does the same). The damage is at offset %" PRIu64 ".",
-                    load->name, verdict.fault_offset);
+                    "file, then use ./redis-check-aof --fix <filename.manifest>",
+                    load->name);
+        log_warning("The damage is at offset %" PRIu64 "; dunlin-check-aof --fix does the same.",
+                    verdict.fault_offset);
         return STATUS_BAD_FORMAT;
     }
     if (verdict.is_in_transaction)
@@ -294,6 +295,10 @@ bool aof_load(struct aof *aof, struct dispatch_worker *worker) {
 
 bool aof_reload(struct aof *aof, struct dispatch_worker *worker) {
     struct databases *databases = aof->made_of.databases;
+    if (atomic_load(&aof->state) != AOF_ON) {
+        log_warning("There is no complete append-only file to load");
+        return false;
+    }
     aof_sync_now(aof);
     databases_adopt(databases, databases_create_sibling(databases));
     pthread_mutex_lock(&aof->manifest_lock);
