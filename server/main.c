@@ -279,6 +279,12 @@ static bool end_log(void *state, bool is_forced) {
     return aof_prepare_end(server->modules.aof, is_forced);
 }
 
+/* Clients may wait for that (WAITAOF). */
+static void log_synced(void *state) {
+    struct server *server = state;
+    if (server->modules.replication != NULL) replication_log_synced(server->modules.replication);
+}
+
 static void notify(void *state, unsigned db, struct bytes key, unsigned event_class,
                    const char *event) {
     struct server *server = state;
@@ -428,6 +434,8 @@ static void create_modules(struct server *server) {
         .modules = &server->modules,
         .databases = server->databases,
         .exclusive = server->exclusive,
+        .synced = log_synced,
+        .synced_state = server,
     });
     server->modules.replication = replication_create(&(struct replication_create_options){
         .options = &server->replication_options,
@@ -492,8 +500,8 @@ static void destroy_modules(struct server *server) {
     dispatch_worker_destroy(server->node_worker);
     migrator_destroy(server->modules.migrator);
     cluster_destroy(server->modules.cluster);
+    aof_destroy(server->modules.aof); // Its thread tells replication of what is durable.
     replication_destroy(server->modules.replication);
-    aof_destroy(server->modules.aof);
     network_destroy(server->modules.network);
     pubsub_destroy(server->modules.pubsub);
     loop_destroy(server->node_loop);

@@ -132,12 +132,12 @@ static void forget_errors(struct aof *aof) {
 
 static void close_log(struct aof *aof) {
     aof_rewrite_cancel(aof);
-    if (aof->file >= 0) aof_sync_now(aof);
     aof_switch_file(aof, -1, 0);
     journal_close_log(aof->journal);
 }
 
 static void turn_off(struct aof *aof) {
+    if (aof->file >= 0) aof_sync_now(aof);
     close_log(aof);
     atomic_store(&aof->state, AOF_OFF);
     forget_errors(aof);
@@ -160,6 +160,9 @@ void aof_begin_anew(struct aof *aof) {
     if (state_of(aof) == AOF_OFF) return;
     close_log(aof);
     forget_errors(aof);
+    // They spoke of another history.
+    atomic_store(&aof->written_offset, 0);
+    atomic_store(&aof->synced_offset, 0);
     atomic_store(&aof->state, AOF_WAITING);
     // A failure is tried again by the next ticks.
     if (!aof_rewrite_start_first(aof)) atomic_store(&aof->is_scheduled, true);

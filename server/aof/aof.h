@@ -57,6 +57,9 @@ struct aof_create_options {
     struct command_modules *modules;
     struct databases *databases;
     struct exclusive *exclusive;
+    /* More is on the disk than before (WAITAOF). On whatever thread fsyncs; may be NULL. */
+    void (*synced)(void *state);
+    void *synced_state;
 };
 
 /* Before the network starts: it hooks itself into the network's turns. */
@@ -97,6 +100,8 @@ const char *aof_error_text(const struct aof *aof);
 
 /* Log position up to which everything is on the disk. Any thread. */
 uint64_t aof_synced_position(const struct aof *aof);
+/* On a replica: what its primary sent up to this replication offset is on the disk. */
+uint64_t aof_synced_offset(const struct aof *aof);
 bool aof_is_on(const struct aof *aof); /* appendonly; also while waiting. */
 
 /* INFO's lines, for its Persistence section. */

@@ -63,7 +63,7 @@ static void drop_written(struct aof *aof, size_t count) {
     aof->file_bytes += count;
     atomic_fetch_add(&aof->current_bytes, count);
     buffer_consume(&aof->pending, count);
-    atomic_store(&aof->written, aof->pending_end - aof->pending.len);
+    atomic_store(&aof->written, aof->pending_end.log_position - aof->pending.len);
 }
 
 static void take_back_short_write(struct aof *aof, size_t done) {
@@ -109,10 +109,13 @@ static void note_late_sync(struct aof *aof) {
 
 static bool write_pending(struct aof *aof) {
     aof->pending_end = journal_take_log(aof->journal, &aof->pending);
-    if (aof->pending.len == 0) return true;
     if (aof->file < 0) { // Closed: what was gathered belongs to nothing.
         buffer_clear(&aof->pending);
-        atomic_store(&aof->written, aof->pending_end);
+        atomic_store(&aof->written, aof->pending_end.log_position);
+        return true;
+    }
+    if (aof->pending.len == 0) {
+        atomic_store(&aof->written_offset, aof->pending_end.offset);
         return true;
     }
     note_late_sync(aof);
@@ -124,6 +127,7 @@ static bool write_pending(struct aof *aof) {
         done += (size_t)written;
     }
     drop_written(aof, done);
+    atomic_store(&aof->written_offset, aof->pending_end.offset);
     if (aof->pending.cap > KEPT_PENDING_BYTES) buffer_deinit(&aof->pending);
     note_success(aof, &aof->has_write_error);
     return true;
@@ -152,6 +156,7 @@ static bool sync_files_locked(struct aof *aof) {
     // A file that is retired meanwhile is closed by the next call at the earliest.
     int file = aof->file;
     uint64_t position = atomic_load(&aof->written);
+    uint64_t offset = atomic_load(&aof->written_offset);
     pthread_mutex_unlock(&aof->file_lock);
 
     atomic_store(&aof->sync_began_ms, clock_monotonic_ms());
@@ -171,8 +176,11 @@ static bool sync_files_locked(struct aof *aof) {
         note_error(aof, &aof->has_sync_error, error);
         return false;
     }
-    if (position > atomic_load(&aof->synced)) atomic_store(&aof->synced, position);
+    bool has_advanced = position > atomic_load(&aof->synced);
+    if (has_advanced) atomic_store(&aof->synced, position);
+    atomic_store(&aof->synced_offset, offset);
     note_success(aof, &aof->has_sync_error);
+    if (has_advanced && aof->made_of.synced != NULL) aof->made_of.synced(aof->made_of.synced_state);
     return true;
 }
 
@@ -185,6 +193,10 @@ static bool sync_files(struct aof *aof) {
 
 uint64_t aof_synced_position(const struct aof *aof) {
     return atomic_load(&aof->synced);
+}
+
+uint64_t aof_synced_offset(const struct aof *aof) {
+    return atomic_load(&aof->state) == AOF_ON ? atomic_load(&aof->synced_offset) : 0;
 }
 
 static bool may_sync(const struct aof *aof) {
@@ -223,6 +235,10 @@ static void look_after(struct aof *aof) {
     }
     bool is_due = policy == AOF_SYNC_EVERY_SECOND &&
                   atomic_load(&aof->written) != atomic_load(&aof->synced) && may_sync(aof);
+    pthread_mutex_lock(&aof->file_lock);
+    bool is_all_synced = atomic_load(&aof->written) == atomic_load(&aof->synced);
+    if (is_all_synced) atomic_store(&aof->synced_offset, atomic_load(&aof->written_offset));
+    pthread_mutex_unlock(&aof->file_lock);
     if (is_due || atomic_load(&aof->has_sync_error) || has_retired(aof)) sync_files(aof);
 }
 

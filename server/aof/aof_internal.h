@@ -46,8 +46,8 @@ struct aof {
     pthread_mutex_t file_lock;
     int file; /* The increment; -1: none. */
     uint64_t file_bytes;
-    struct buffer pending; /* Taken from the journal, not written. */
-    uint64_t pending_end;  /* Log position behind it. */
+    struct buffer pending;           /* Taken from the journal, not written. */
+    struct journal_mark pending_end; /* Behind it. */
     int retired[RETIRED_MAX];
     uint32_t retired_count;
     uint64_t complained_ms; /* When a failed write was logged last. */
@@ -57,8 +57,10 @@ struct aof {
 
     _Atomic uint64_t written; /* Log positions. */
     _Atomic uint64_t synced;
-    _Atomic uint64_t requested;     /* With always: the thread was told of so much. */
-    _Atomic uint64_t sync_began_ms; /* Of the fsync that runs; 0: none. */
+    _Atomic uint64_t written_offset; /* Replication offsets: what came up to there is written, */
+    _Atomic uint64_t synced_offset;  /* and is on the disk. */
+    _Atomic uint64_t requested;      /* With always: the thread was told of so much. */
+    _Atomic uint64_t sync_began_ms;  /* Of the fsync that runs; 0: none. */
     _Atomic uint64_t delayed_count;
 
     /* The thread that fsyncs; made when the log is first opened. */

@@ -546,7 +546,9 @@ static void note_slow(const struct dispatch_worker *worker, const struct session
                       uint64_t ticks) {
     if (LIKELY(ticks < worker->dispatcher->slow_ticks)) return;
     const struct dispatch_hooks *hooks = &worker->dispatcher->hooks;
-    if (hooks->slow == NULL || (row->flags & COMMAND_SKIP_SLOWLOG) != 0) return;
+    if (hooks->slow == NULL || (row->flags & COMMAND_SKIP_SLOWLOG) != 0 ||
+        session->kind == SESSION_LOADER)
+        return;
     hooks->slow(hooks->slow_state, session, row, argv, argc,
                 (uint64_t)((double)ticks / clock_ticks_per_us()));
 }
@@ -699,7 +701,8 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
     } else {
         dispatch_commit(worker, session);
     }
-    dispatch_note_need(worker, session, row);
+    if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_GATE) != 0))
+        dispatch_note_need(worker, session, row);
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);
     return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
 }

@@ -307,7 +307,7 @@ uint64_t journal_log_position(const struct journal *journal) {
     return atomic_load(&journal->log_position);
 }
 
-uint64_t journal_take_log(struct journal *journal, struct buffer *out) {
+struct journal_mark journal_take_log(struct journal *journal, struct buffer *out) {
     pthread_mutex_lock(&journal->lock);
     if (out->len == 0) {
         // Two buffers change places: nothing is copied, and both keep their memory.
@@ -318,16 +318,9 @@ uint64_t journal_take_log(struct journal *journal, struct buffer *out) {
         buffer_append_bytes(out, buffer_view(&journal->log));
         buffer_clear(&journal->log);
     }
-    uint64_t position = atomic_load(&journal->log_position);
+    struct journal_mark mark = {atomic_load(&journal->offset), atomic_load(&journal->log_position)};
     pthread_mutex_unlock(&journal->lock);
-    return position;
-}
-
-uint64_t journal_log_untaken_bytes(struct journal *journal) {
-    pthread_mutex_lock(&journal->lock);
-    uint64_t count = journal->log.len;
-    pthread_mutex_unlock(&journal->lock);
-    return count;
+    return mark;
 }
 
 /* -- appending, for all -- */

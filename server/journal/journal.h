@@ -123,9 +123,8 @@ void journal_forget_log_database(struct journal *journal);
 /* Behind everything that was appended. */
 uint64_t journal_log_position(const struct journal *journal);
 
-/* Moves what has gathered to the end of `out`. Returns the position behind it. */
-uint64_t journal_take_log(struct journal *journal, struct buffer *out);
-uint64_t journal_log_untaken_bytes(struct journal *journal);
+/* Moves what has gathered to the end of `out`. Returns the places behind it. */
+struct journal_mark journal_take_log(struct journal *journal, struct buffer *out);
 
 struct journal_backlog {
     bool is_open;

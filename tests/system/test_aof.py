@@ -438,6 +438,36 @@ def test_a_replica_logs_what_it_applies(lab, workers):
     assert digest(crash(replica)) == before
 
 
+def test_waitaof(lab):
+    off = lab.node()
+    with pytest.raises(ReplyError, match='WAITAOF cannot be used when numlocal is set but appendonly is disabled'):
+        off.call('WAITAOF', '1', '0', '0')
+    assert off.call('WAITAOF', '0', '0', '0') == [0, 0]
+    primary = lab.node({**AOF, 'repl-diskless-sync-delay': 0}, workers=4)
+    with primary.connect() as client:
+        client.call('SET', 'k', 'v')
+        assert client.call('WAITAOF', '1', '0', '5000') == [1, 0]
+        client.call('SET', 'k', 'w')
+        began = time.monotonic()
+        assert client.call('WAITAOF', '1', '1', '200')[1] == 0
+        assert 0.15 < time.monotonic() - began < 5
+        with pytest.raises(ReplyError, match='value is out of range, value must between 0 and 1'):
+            client.call('WAITAOF', '2', '0', '0')
+    replica = lab.node({**AOF, 'replicaof': '127.0.0.1 %d' % primary.port})
+    wait_for(lambda: replica.info('replication')['master_link_status'] == 'up', 'the link is up')
+    wait_for(lambda: replica.info('persistence')['aof_rewrite_in_progress'] == '0', 'the first base')
+    with pytest.raises(ReplyError, match='WAITAOF cannot be used with replica instances'):
+        replica.call('WAITAOF', '0', '0', '0')
+    with primary.connect() as client:
+        client.call('SET', 'k', 'x')
+        assert client.call('WAITAOF', '1', '1', '8000') == [1, 1]
+    replica.kill()
+    replica.options.pop('replicaof')
+    replica.write_conf()
+    replica.start()
+    assert replica.call('GET', 'k') == b'x'
+
+
 # -- a disk that is full --
 
 def limit_file_size(node, size):
