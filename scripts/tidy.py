@@ -20,11 +20,11 @@ FLOORS = {
     'server/base': 0,
     'server/resp': 1, 'server/structs': 1, 'server/config': 1, 'clusterbus': 1,
     'server/keyspace': 2, 'server/journal': 2,
-    'server/rdb': 3, 'server/aof': 3,
+    'server/rdb': 3,
     'server/command': 4, 'server/snapshot': 5, 'server/acl': 4,
     'server/types': 5, 'server/script': 5, 'server/pubsub': 5,
     'server/net': 6,
-    'server/replication': 7, 'server/cluster': 7, 'server/sentinel': 7,
+    'server/aof': 7, 'server/replication': 7, 'server/cluster': 7, 'server/sentinel': 7,
     'server/observe': 8, 'server/admin': 8, 'server/lifecycle': 8, 'server': 8,
 }
 TOOL_FLOORS = ('server/base', 'server/resp')  # what tools may know of the server
@@ -42,7 +42,7 @@ SERVER_EXTRA = {
 # Includes between folders of one floor, with the reason. The other direction is not allowed by this.
 SAME_FLOOR = {
     ('server/keyspace', 'server/journal'): 'a change is journaled while its slot is locked',
-    ('server/aof', 'server/rdb'): 'the base of a multi-part AOF is an RDB',
+    ('server/replication', 'server/aof'): 'a replica whose data set is replaced begins its log anew',
     ('server/command', 'server/acl'): 'admission asks the access rules',
     ('server/types', 'server/pubsub'): 'keyspace notifications are published',
     ('server/cluster', 'server/replication'): 'a node that becomes a replica or a primary turns its link',

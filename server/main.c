@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "server/admin/admin.h"
+#include "server/aof/aof.h"
 #include "server/base/background.h"
 #include "server/base/clock.h"
 #include "server/base/fault_stack.h"
@@ -51,11 +52,7 @@ enum {
 
 struct security_options {
     char *password;
-    int append_only;
 };
-
-/* The append-only file is not there yet: who asks for it must hear so, who says no is right. */
-static const struct option_choice append_only_choices[] = {{"no", 0}, {NULL, 0}};
 
 static const struct option security_option_rows[] = {
     {
@@ -64,13 +61,6 @@ static const struct option security_option_rows[] = {
         .live = true,
         .secret = true,
         .doc = "Password of the default user; empty lets everybody in.",
-    },
-    {
-        .name = "appendonly",
-        .field = OPTION_ENUM(struct security_options, append_only),
-        .choices = append_only_choices,
-        .live = true,
-        .doc = "The append-only file, which this release does not have: 'no' is the only value.",
     },
 };
 
@@ -82,6 +72,7 @@ struct server {
     struct data_type_options type_options;
     struct pubsub_options pubsub_options;
     struct snapshot_options snapshot_options;
+    struct aof_options aof_options;
     struct replication_options replication_options;
     struct cluster_options cluster_options;
     struct observe_options observe_options;
@@ -175,6 +166,8 @@ static void register_options(struct server *server) {
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
                     NULL, NULL);
+    config_register(config, aof_option_rows, aof_option_count, &server->aof_options,
+                    aof_apply_options, &server->modules.aof);
     config_register(config, replication_option_rows, replication_option_count,
                     &server->replication_options, replication_apply_options,
                     &server->modules.replication);
@@ -226,6 +219,7 @@ static void on_cron(void *arg) {
         network_retry_paused(server->modules.network);
     observer_tick(server->modules.observer, now_ms);
     snapshot_tick(server->modules.snapshotter, now_ms);
+    aof_tick(server->modules.aof, now_ms);
     lifecycle_tick(server->lifecycle);
 }
 
@@ -286,14 +280,28 @@ static bool save_at_end(void *state) {
     return snapshot_save_now(server->modules.snapshotter) == STATUS_OK;
 }
 
+static bool end_log(void *state, bool is_forced) {
+    struct server *server = state;
+    return aof_prepare_end(server->modules.aof, is_forced);
+}
+
+/* Clients may wait for that (WAITAOF). */
+static void log_synced(void *state) {
+    struct server *server = state;
+    if (server->modules.replication != NULL) replication_log_synced(server->modules.replication);
+}
+
 static void notify(void *state, unsigned db, struct bytes key, unsigned event_class,
                    const char *event) {
     struct server *server = state;
     pubsub_notify(server->modules.pubsub, &server->pubsub_options, db, key, event_class, event);
 }
 
+/* A failed save comes first, as clients know it. */
 static const char *disk_error(void *state) {
-    (void)state;
+    struct server *server = state;
+    if ((dispatcher_admission(server->dispatcher) & ADMISSION_DISK_ERROR) == 0)
+        return aof_error_text(server->modules.aof);
     return "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to "
            "persist "
            "to disk. Commands that may modify the data set are disabled, because this instance is "
@@ -319,7 +327,7 @@ static void prepare_crash_report(struct server *server) {
 }
 
 /* Brings back what the last save kept. False: there is a file, and it is no good. */
-static bool load_data(struct server *server) {
+static bool load_dump(struct server *server) {
     struct snapshot_loaded loaded;
     struct databases *fresh = databases_create_sibling(server->databases);
     enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
@@ -337,6 +345,14 @@ static bool load_data(struct server *server) {
                 server->snapshot_options.file_name, server->lifecycle_options.directory,
                 loaded.error);
     return false;
+}
+
+/* With an append-only file the dump file counts for nothing. */
+static bool load_data(struct server *server) {
+    if (!server->aof_options.is_on) return load_dump(server);
+    bool is_loaded = aof_load(server->modules.aof, server->node_worker);
+    dispatcher_reset_stats(server->dispatcher); // Nobody sent what was loaded.
+    return is_loaded && aof_start(server->modules.aof);
 }
 
 static void create_keyspace(struct server *server) {
@@ -374,6 +390,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, slow_log_commands);
     command_table_add(table, latency_commands);
     command_table_add(table, snapshot_commands);
+    command_table_add(table, aof_commands);
     command_table_add(table, replication_commands);
     command_table_add(table, cluster_commands);
     command_table_add(table, migrate_commands);
@@ -418,6 +435,7 @@ static void create_modules(struct server *server) {
                                                .state = server,
                                                .wants_save = wants_save,
                                                .save = save_at_end,
+                                               .end_log = end_log,
                                                .replicas_caught_up = replicas_caught_up,
                                            });
     server->modules.config = server->config;
@@ -429,6 +447,14 @@ static void create_modules(struct server *server) {
         .types = &server->type_options,
         .read_replication = read_history,
         .replication_state = server,
+    });
+    server->modules.aof = aof_create(&(struct aof_create_options){
+        .options = &server->aof_options,
+        .modules = &server->modules,
+        .databases = server->databases,
+        .exclusive = server->exclusive,
+        .synced = log_synced,
+        .synced_state = server,
     });
     server->modules.replication = replication_create(&(struct replication_create_options){
         .options = &server->replication_options,
@@ -454,6 +480,7 @@ static void create_modules(struct server *server) {
     });
     observer_add_section(server->modules.observer, "Persistence", snapshot_info,
                          server->modules.snapshotter);
+    observer_extend_section(server->modules.observer, "Persistence", aof_info, server->modules.aof);
     struct replication *replication = server->modules.replication;
     observer_add_section(server->modules.observer, "Replication", replication_info, replication);
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);
@@ -462,6 +489,7 @@ static void create_modules(struct server *server) {
     dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){
                                                  .redirect = cluster_redirect,
                                                  .disk_error = disk_error,
+                                                 .disk_error_state = server,
                                                  .notify_events = &server->pubsub_options.events,
                                                  .notify = notify,
                                                  .notify_state = server,
@@ -491,6 +519,7 @@ static void destroy_modules(struct server *server) {
     dispatch_worker_destroy(server->node_worker);
     migrator_destroy(server->modules.migrator);
     cluster_destroy(server->modules.cluster);
+    aof_destroy(server->modules.aof); // Its thread tells replication of what is durable.
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
     pubsub_destroy(server->modules.pubsub);
@@ -571,7 +600,7 @@ static int run(struct server *server) {
     if (!create_cluster(server, error, sizeof(error))) {
         refuse_start(error);
     } else if (!load_data(server)) {
-        refuse_start("The dump file could not be loaded");
+        refuse_start("The data could not be loaded");
     } else if (start_listening(server, error, sizeof(error))) {
         lifecycle_write_pid_file(&server->lifecycle_options);
         lifecycle_catch_signals(server->lifecycle);

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "server/admin/admin_internal.h"
+#include "server/aof/aof.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
 #include "server/base/number.h"
@@ -11,6 +12,7 @@
 #include "server/keyspace/access.h"
 #include "server/keyspace/digest.h"
 #include "server/rdb/rdb_writer.h"
+#include "server/snapshot/snapshot.h"
 #include "server/types/string/string.h"
 
 /* -- digests ------------------------------------------------------------------------------------
@@ -282,6 +284,8 @@ static void debug_help(struct command_context *context) {
         "    A hash over the value of each key.",
         "ERROR <string>",
         "    Reply with <string> as an error.",
+        "LOADAOF",
+        "    Empty the databases and load the append-only file.",
         "LOG <message>",
         "    Write <message> to the server's log.",
         "OBJECT <key>",
@@ -294,6 +298,8 @@ static void debug_help(struct command_context *context) {
         "PROTOCOL <type>",
         "    Reply with a sample of <type>: string, integer, double, bignum, null, array, set,",
         "    map, attrib, push, verbatim, true, false.",
+        "RELOAD [NOSAVE]",
+        "    Save the dump file, empty the databases and load it.",
         "SEGFAULT",
         "    Stop the server as a stray pointer would.",
         "SET-ACTIVE-EXPIRE <0|1>",
@@ -303,6 +309,34 @@ static void debug_help(struct command_context *context) {
         NULL,
     };
     context_help(context, lines);
+}
+
+/* -- files --------------------------------------------------------------------------------------
+ */
+
+/* Saves and loads, so that tests see what survives it. */
+static void debug_reload(struct command_context *context) {
+    bool is_saving = context->argc == 2;
+    char error[128];
+    if (!is_saving && !context_argument_is(context, 2, "NOSAVE")) {
+        reply_error(context->reply, "ERR DEBUG RELOAD only supports the NOSAVE option.");
+        return;
+    }
+    if (!snapshot_reload(context->modules->snapshotter, is_saving, error, sizeof(error))) {
+        reply_error(context->reply, error);
+        return;
+    }
+    log_warning("DB reloaded by DEBUG RELOAD");
+    reply_ok(context->reply);
+}
+
+static void debug_load_aof(struct command_context *context) {
+    if (!aof_reload(context->modules->aof, context->worker)) {
+        reply_error(context->reply, "ERR Error trying to load the AOF files, check server logs.");
+        return;
+    }
+    log_warning("Append Only File loaded by DEBUG LOADAOF");
+    reply_ok(context->reply);
 }
 
 static const struct debug_action {
@@ -315,11 +349,13 @@ static const struct debug_action {
     {"digest-value", 2, 0, debug_digest_value},
     {"error", 3, 3, debug_error},
     {"help", 2, 2, debug_help},
+    {"loadaof", 2, 2, debug_load_aof},
     {"log", 3, 3, debug_log},
     {"object", 3, 4, debug_object},
     {"panic", 2, 2, debug_panic},
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
+    {"reload", 2, 3, debug_reload},
     {"segfault", 2, 2, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},

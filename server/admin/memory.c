@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "server/admin/admin_internal.h"
+#include "server/aof/aof.h"
 #include "server/base/mem.h"
 #include "server/observe/memory_figures.h"
 #include "server/script/script.h"
@@ -72,7 +73,7 @@ void admin_memory_stats(struct command_context *context) {
     reply_figure(reply, "clients.slaves", memory.replica_links);
     reply_figure(reply, "clients.normal", memory.clients);
     reply_figure(reply, "cluster.links", memory.cluster_links);
-    reply_figure(reply, "aof.buffer", 0); // There is no such file.
+    reply_figure(reply, "aof.buffer", aof_buffer_bytes(context->modules->aof));
     reply_figure(reply, "lua.caches", scripts_memory(context->modules->scripts));
     reply_figure(reply, "functions.caches", 0);
     unsigned shown = 0;

@@ -329,6 +329,8 @@ static void hand_over(struct session *session, void *arg) {
         session->waiter = NULL;
         if (waiter->proxy.write_offset > session->write_offset)
             session->write_offset = waiter->proxy.write_offset;
+        if (waiter->proxy.write_position > session->write_position)
+            session->write_position = waiter->proxy.write_position;
         session->close_after_reply |= waiter->proxy.close_after_reply;
         reply_raw(&session->reply, buffer_view(&waiter->out));
         dispatcher->hooks.unblock(dispatcher->modules->network, session);
@@ -365,6 +367,7 @@ static void attempt(struct dispatch_worker *worker, struct key_waiter *waiter) {
     if (proxy->reply.error_count != errors_before)
         dispatch_count_error(worker, proxy->reply.last_error);
     dispatch_commit(worker, proxy);
+    dispatch_note_need(worker, proxy, context.command);
     if (waiter->is_still_blocked) return;
     unqueue(worker->dispatcher, waiter);
     deliver(worker, waiter);

@@ -126,6 +126,7 @@ struct dispatcher {
     _Atomic uint32_t monitor_count;
     struct tracking tracking;
     struct eviction_state eviction;
+    _Atomic uint64_t unslotted_log_position; /* Behind the last write that named no slots. */
     _Atomic uint64_t waiter_count;
     _Atomic uint64_t serving_rounds;
     pthread_mutex_t workers_lock;
@@ -139,6 +140,11 @@ void context_init(struct command_context *context, struct dispatch_worker *worke
 
 /* Appends what a unit has changed to the journal while its slots are still locked. */
 void dispatch_commit(struct dispatch_worker *worker, struct session *session);
+
+/* Notes what the reply of a command must wait for, where replies are gated. Its slots are locked.
+ */
+void dispatch_note_need(struct dispatch_worker *worker, struct session *session,
+                        const struct command *row);
 
 /* Locks slots that are ascending and different, at most LOCK_MAX; unlocks all that are locked. */
 void dispatch_lock_slots(struct dispatch_worker *worker, const uint16_t *slots, uint32_t count);

@@ -28,9 +28,10 @@ void context_init(struct command_context *context, struct dispatch_worker *worke
         .is_primary =
             (admission & (ADMISSION_REPLICA | ADMISSION_PAUSE_WRITES | ADMISSION_PAUSE_ALL)) == 0,
         .is_from_primary = is_from_primary,
-        .is_journaled = !is_from_primary && (admission & ADMISSION_REPLICA) == 0 &&
-                        dispatcher->modules->journal != NULL &&
-                        journal_is_wanted(dispatcher->modules->journal),
+        .is_journaled = !is_from_primary && dispatcher->modules->journal != NULL &&
+                        journal_is_wanted(dispatcher->modules->journal) &&
+                        ((admission & ADMISSION_REPLICA) == 0 ||
+                         journal_is_logged(dispatcher->modules->journal)),
         .unit = &worker->unit,
     };
 }
@@ -211,6 +212,12 @@ void context_propagate(struct command_context *context, const struct bytes *argv
     context->has_effects = true;
     if (context->is_journaled)
         journal_unit_add(context->unit, keyspace_database(context->keyspace), argv, argc);
+}
+
+void context_propagate_to_replicas(struct command_context *context, const struct bytes *argv,
+                                   uint32_t argc) {
+    context_propagate(context, argv, argc);
+    if (context->is_journaled) journal_unit_spare_log(context->unit);
 }
 
 void context_propagate_texts(struct command_context *context, uint32_t argc, ...) {

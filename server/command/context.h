@@ -35,6 +35,7 @@ struct pubsub;
 struct cluster;
 struct migrator;
 struct snapshotter;
+struct aof;
 struct observer;
 struct admin;
 struct lifecycle;
@@ -47,6 +48,7 @@ struct command_modules {
     struct config *config;
     struct journal *journal;
     struct snapshotter *snapshotter;
+    struct aof *aof;
     struct network *network;
     struct replication *replication;
     struct pubsub *pubsub;
@@ -192,6 +194,9 @@ void context_event(struct command_context *context, const struct key *key, unsig
 void context_propagate(struct command_context *context, const struct bytes *argv, uint32_t argc);
 void context_propagate_texts(struct command_context *context, uint32_t argc,
                              ...); /* const char * */
+/* The same for what is nothing for the append-only file. */
+void context_propagate_to_replicas(struct command_context *context, const struct bytes *argv,
+                                   uint32_t argc);
 /* Nothing is to be propagated for this command. */
 void context_propagate_nothing(struct command_context *context);
 

@@ -417,7 +417,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if (UNLIKELY((admission & ADMISSION_MEMORY) != 0) && worker->is_out_of_memory &&
         ((flags & COMMAND_DENY_OOM) != 0 || would_queue(session, context->command)))
         return refuse(context, "OOM command not allowed when used memory > 'maxmemory'.");
-    if ((admission & ADMISSION_DISK_ERROR) != 0 &&
+    if ((admission & (ADMISSION_DISK_ERROR | ADMISSION_LOG_ERROR)) != 0 &&
         (is_write || strcmp(context->command->name, "ping") == 0))
         return refuse(context, dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state));
     if ((admission & ADMISSION_FEW_REPLICAS) != 0 && is_write)
@@ -455,25 +455,70 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
 
 /* -- running -- */
 
+/* Of a primary's stream the log wants what changes data, as it came. */
+static bool is_logged_as_it_came(const struct command_context *context) {
+    return context->session->kind == SESSION_PRIMARY &&
+           ((context->command->flags & COMMAND_WRITE) != 0 || context->changes > 0) &&
+           journal_is_logged(context->modules->journal);
+}
+
 /* Notes a command as its own effect when the handler said nothing else. */
 static void add_own_effect(struct command_context *context) {
-    if (context->changes == 0 || context->has_effects || !context->is_journaled) return;
+    bool is_own_effect = context->changes > 0 && !context->has_effects && context->is_journaled;
+    if (LIKELY(!is_own_effect) && LIKELY(!is_logged_as_it_came(context))) return;
     journal_unit_add(context->unit, keyspace_database(context->keyspace), context->argv,
                      context->argc);
 }
 
+/* Whoever sees what was written now needs it to be safe. The slots are locked. */
+static void mark_slots(struct dispatch_worker *worker, uint64_t position) {
+    for (uint32_t i = 0; i < worker->locked_count; i++)
+        databases_slot(worker->dispatcher->databases, worker->locked[i])->log_position = position;
+    if (worker->locked_count == 0)
+        atomic_store(&worker->dispatcher->unslotted_log_position, position);
+}
+
 void dispatch_commit(struct dispatch_worker *worker, struct session *session) {
     if (LIKELY(worker->unit.count == 0)) return;
-    uint64_t offset = 0;
-    journal_append(worker->dispatcher->modules->journal, &worker->unit, &offset);
-    session->write_offset = offset;
+    struct dispatcher *dispatcher = worker->dispatcher;
+    uint32_t admission = dispatcher_admission(dispatcher);
+    // What a replica writes on its own is no part of its primary's history.
+    unsigned targets = (admission & ADMISSION_REPLICA) != 0 ? JOURNAL_FOR_LOG : JOURNAL_FOR_ALL;
+    struct journal_mark mark;
+    journal_append(dispatcher->modules->journal, &worker->unit, targets, &mark);
+    session->write_offset = mark.offset;
+    session->write_position = mark.log_position;
+    if (UNLIKELY((admission & ADMISSION_GATE) != 0)) mark_slots(worker, mark.log_position);
     journal_unit_clear(&worker->unit);
+}
+
+void dispatch_note_need(struct dispatch_worker *worker, struct session *session,
+                        const struct command *row) {
+    struct dispatcher *dispatcher = worker->dispatcher;
+    if (LIKELY((dispatcher_admission(dispatcher) & ADMISSION_GATE) == 0)) return;
+    bool touches_keys = (row->flags & (COMMAND_READONLY | COMMAND_WRITE)) != 0;
+    uint64_t need = 0;
+    if (worker->locked_count > 0) {
+        need = atomic_load(&dispatcher->unslotted_log_position);
+        for (uint32_t i = 0; i < worker->locked_count; i++) {
+            uint64_t position =
+                databases_slot(dispatcher->databases, worker->locked[i])->log_position;
+            if (position > need) need = position;
+        }
+    } else if (worker->is_exclusive || touches_keys) {
+        need = journal_log_position(dispatcher->modules->journal);
+    }
+    if (need > session->write_position) session->write_position = need;
 }
 
 /* A primary's stream becomes ours as it is, whole units at a time. */
 static void commit_stream(struct dispatch_worker *worker, struct session *session) {
     if (session->transaction != NULL || session->stream.len == 0) return;
-    journal_append_raw(worker->dispatcher->modules->journal, session->stream);
+    struct journal *journal = worker->dispatcher->modules->journal;
+    journal_append_stream(journal, session->stream, &worker->unit);
+    if (worker->unit.count > 0 && (dispatcher_admission(worker->dispatcher) & ADMISSION_GATE) != 0)
+        mark_slots(worker, journal_log_position(journal));
+    journal_unit_clear(&worker->unit);
     session->stream = bytes_of(NULL, 0);
 }
 
@@ -505,7 +550,9 @@ static void note_slow(const struct dispatch_worker *worker, const struct session
                       uint64_t ticks) {
     if (LIKELY(ticks < worker->dispatcher->slow_ticks)) return;
     const struct dispatch_hooks *hooks = &worker->dispatcher->hooks;
-    if (hooks->slow == NULL || (row->flags & COMMAND_SKIP_SLOWLOG) != 0) return;
+    if (hooks->slow == NULL || (row->flags & COMMAND_SKIP_SLOWLOG) != 0 ||
+        session->kind == SESSION_LOADER)
+        return;
     hooks->slow(hooks->slow_state, session, row, argv, argc,
                 (uint64_t)((double)ticks / clock_ticks_per_us()));
 }
@@ -652,8 +699,13 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
     }
     session->command = row;
     dispatch_call(worker, &context, entry);
-    dispatch_commit(worker, session);
-    if (UNLIKELY(session->kind == SESSION_PRIMARY)) commit_stream(worker, session);
+    if (UNLIKELY(session->kind == SESSION_PRIMARY)) {
+        commit_stream(worker, session);
+    } else {
+        dispatch_commit(worker, session);
+    }
+    if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_GATE) != 0))
+        dispatch_note_need(worker, session, row);
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);
     return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
 }

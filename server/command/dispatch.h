@@ -36,6 +36,8 @@ enum {
     ADMISSION_HOLD = 1 << 11,       /* Some keys are held (hold.h). */
     ADMISSION_MEMORY = 1 << 12,     /* maxmemory is set (eviction.h). */
     ADMISSION_LONG_REPLY = 1 << 13, /* Some keys are read across turns (long_reply.h). */
+    ADMISSION_LOG_ERROR = 1 << 20,  /* The append-only file can't be written: MISCONF, too. */
+    ADMISSION_GATE = 1 << 21,       /* Replies wait for the disk: what they need is noted. */
 };
 
 enum dispatch_result {
@@ -53,7 +55,7 @@ struct dispatch_hooks {
      * EXEC the union). True: the redirection or refusal was answered. */
     bool (*redirect)(struct cluster *cluster, struct command_context *context, uint32_t flags,
                      const struct key *keys, uint32_t key_count);
-    /* With ADMISSION_DISK_ERROR: the MISCONF text. */
+    /* With ADMISSION_DISK_ERROR or ADMISSION_LOG_ERROR: the MISCONF text. */
     const char *(*disk_error)(void *state);
     void *disk_error_state;
     /* Keyspace events of the classes in `*notify_events` (NULL: none). Slots locked. */

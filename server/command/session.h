@@ -84,8 +84,9 @@ struct session {
     const struct command *command; /* Running or last. */
     uint64_t created_ms;           /* Monotonic. */
     uint64_t active_ms;            /* Monotonic, last command. */
-    uint64_t write_position;       /* Journal position behind its last write (gate). */
-    uint64_t write_offset;         /* Replication offset behind its last write (WAIT). */
+    /* Log position behind its last write; while replies are gated also behind what it has seen. */
+    uint64_t write_position;
+    uint64_t write_offset; /* Replication offset behind its last write (WAIT). */
     /* SESSION_PRIMARY: the stream's bytes from the beginning of the unit in work (a command, MULTI
      * to EXEC) to the end of this command. Dispatch journals them when the unit is complete, with
      * its slots locked, and empties them; borrowed from the link for the command. */

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
 
@@ -24,13 +25,17 @@ struct journal {
     pthread_mutex_t lock;
     struct journal_block *first; /* The oldest that is kept. */
     struct journal_block *last;
-    _Atomic uint64_t position;
     _Atomic uint64_t offset;
     uint64_t first_byte_offset; /* Of the backlog. */
     uint64_t backlog_size;
     uint64_t memory_bytes;
-    int database; /* Selected in the stream. */
-    _Atomic bool is_wanted;
+    int database;            /* Selected in the stream. */
+    _Atomic unsigned wanted; /* JOURNAL_FOR_*: who reads. */
+    struct buffer log;       /* Not taken yet. */
+    _Atomic uint64_t log_position;
+    int log_database;
+    bool is_log_stamped;
+    uint64_t log_stamp_s;     /* Of the last annotation. */
     _Atomic bool is_wake_due; /* Readers have been told and have not answered yet. */
     void (*wake)(void *state);
     void *wake_state;
@@ -68,7 +73,11 @@ void journal_unit_add(struct journal_unit *unit, uint32_t db, const struct bytes
         unit->effects = mem_realloc(unit->effects, unit->cap * sizeof(*unit->effects));
     }
     append_command(&unit->bytes, argv, argc);
-    unit->effects[unit->count++] = (struct journal_effect){db, unit->bytes.len};
+    unit->effects[unit->count++] = (struct journal_effect){.db = db, .end = unit->bytes.len};
+}
+
+void journal_unit_spare_log(struct journal_unit *unit) {
+    if (unit->count > 0) unit->effects[unit->count - 1].is_for_replicas_only = true;
 }
 
 void journal_unit_clear(struct journal_unit *unit) {
@@ -117,7 +126,6 @@ static void drop_old_blocks(struct journal *journal) {
 }
 
 static void append_bytes(struct journal *journal, struct bytes bytes) {
-    atomic_fetch_add(&journal->position, bytes.len);
     uint64_t offset = atomic_load(&journal->offset);
     while (bytes.len > 0) {
         struct journal_block *block = journal->last;
@@ -146,7 +154,7 @@ struct journal *journal_create(void) {
     struct journal *journal = mem_alloc_zero(sizeof(*journal));
     pthread_mutex_init(&journal->lock, NULL);
     journal->backlog_size = 1024 * 1024;
-    journal->database = NO_DATABASE;
+    journal->database = journal->log_database = NO_DATABASE;
     return journal;
 }
 
@@ -164,12 +172,21 @@ static void drop_all_blocks(struct journal *journal) {
 void journal_destroy(struct journal *journal) {
     if (journal == NULL) return;
     drop_all_blocks(journal);
+    buffer_deinit(&journal->log);
     pthread_mutex_destroy(&journal->lock);
     mem_free(journal);
 }
 
 bool journal_is_wanted(const struct journal *journal) {
-    return atomic_load_explicit(&journal->is_wanted, memory_order_relaxed);
+    return atomic_load_explicit(&journal->wanted, memory_order_relaxed) != 0;
+}
+
+static void set_wanted(struct journal *journal, unsigned target, bool is_wanted) {
+    if (is_wanted) {
+        atomic_fetch_or(&journal->wanted, target);
+    } else {
+        atomic_fetch_and(&journal->wanted, ~target);
+    }
 }
 
 void journal_set_wake(struct journal *journal, void (*wake)(void *state), void *state) {
@@ -200,46 +217,157 @@ static void select_database(struct journal *journal, uint32_t db) {
     journal->database = (int)db;
 }
 
-void journal_append(struct journal *journal, const struct journal_unit *unit,
-                    uint64_t *out_offset) {
+static void append_unit(struct journal *journal, const struct journal_unit *unit) {
     bool is_transaction = unit->count > 1;
-    pthread_mutex_lock(&journal->lock);
-    if (journal->last != NULL && unit->count > 0) {
-        select_database(journal, unit->effects[0].db);
-        if (is_transaction) append_bytes(journal, BYTES_LITERAL("*1\r\n$5\r\nMULTI\r\n"));
-        size_t at = 0;
-        for (uint32_t i = 0; i < unit->count; i++) {
-            select_database(journal, unit->effects[i].db);
-            append_bytes(journal, bytes_of(unit->bytes.data + at, unit->effects[i].end - at));
-            at = unit->effects[i].end;
-        }
-        if (is_transaction) append_bytes(journal, BYTES_LITERAL("*1\r\n$4\r\nEXEC\r\n"));
-        drop_old_blocks(journal);
+    select_database(journal, unit->effects[0].db);
+    if (is_transaction) append_bytes(journal, BYTES_LITERAL("*1\r\n$5\r\nMULTI\r\n"));
+    size_t at = 0;
+    for (uint32_t i = 0; i < unit->count; i++) {
+        select_database(journal, unit->effects[i].db);
+        append_bytes(journal, bytes_of(unit->bytes.data + at, unit->effects[i].end - at));
+        at = unit->effects[i].end;
     }
-    *out_offset = atomic_load(&journal->offset);
-    pthread_mutex_unlock(&journal->lock);
-    wake_readers(journal);
+    if (is_transaction) append_bytes(journal, BYTES_LITERAL("*1\r\n$4\r\nEXEC\r\n"));
 }
 
-void journal_append_raw(struct journal *journal, struct bytes stream) {
+/* -- the log -- */
+
+static void stamp_log(struct journal *journal) {
+    uint64_t now_s = clock_wall_ms() / 1000;
+    if (now_s <= journal->log_stamp_s) return;
+    journal->log_stamp_s = now_s;
+    buffer_append_format(&journal->log, "#TS:%llu\r\n", (unsigned long long)now_s);
+}
+
+static void select_log_database(struct journal *journal, uint32_t db) {
+    if (journal->log_database == (int)db) return;
+    journal->log_database = (int)db;
+    buffer_append_format(&journal->log, "*2\r\n$6\r\nSELECT\r\n$%d\r\n%u\r\n", db < 10 ? 1 : 2, db);
+}
+
+static void append_to_log(struct journal *journal, const struct journal_unit *unit) {
+    uint32_t first = 0;
+    uint32_t count = 0;
+    for (uint32_t i = unit->count; i-- > 0;) {
+        if (unit->effects[i].is_for_replicas_only) continue;
+        first = i;
+        count++;
+    }
+    if (count == 0) return;
+    size_t before = journal->log.len;
+    if (UNLIKELY(journal->is_log_stamped)) stamp_log(journal);
+    select_log_database(journal, unit->effects[first].db);
+    if (count > 1) buffer_append_text(&journal->log, "*1\r\n$5\r\nMULTI\r\n");
+    size_t at = 0;
+    for (uint32_t i = 0; i < unit->count; i++) {
+        const struct journal_effect *effect = &unit->effects[i];
+        if (!effect->is_for_replicas_only) {
+            select_log_database(journal, effect->db);
+            buffer_append(&journal->log, unit->bytes.data + at, effect->end - at);
+        }
+        at = effect->end;
+    }
+    if (count > 1) buffer_append_text(&journal->log, "*1\r\n$4\r\nEXEC\r\n");
+    atomic_fetch_add(&journal->log_position, journal->log.len - before);
+}
+
+void journal_open_log(struct journal *journal) {
     pthread_mutex_lock(&journal->lock);
+    journal->log_database = NO_DATABASE;
+    journal->log_stamp_s = 0;
+    set_wanted(journal, JOURNAL_FOR_LOG, true);
+    pthread_mutex_unlock(&journal->lock);
+}
+
+void journal_close_log(struct journal *journal) {
+    pthread_mutex_lock(&journal->lock);
+    set_wanted(journal, JOURNAL_FOR_LOG, false);
+    buffer_deinit(&journal->log);
+    pthread_mutex_unlock(&journal->lock);
+}
+
+bool journal_is_logged(const struct journal *journal) {
+    return (atomic_load_explicit(&journal->wanted, memory_order_relaxed) & JOURNAL_FOR_LOG) != 0;
+}
+
+void journal_stamp_log(struct journal *journal, bool is_stamped) {
+    pthread_mutex_lock(&journal->lock);
+    journal->is_log_stamped = is_stamped;
+    pthread_mutex_unlock(&journal->lock);
+}
+
+void journal_forget_log_database(struct journal *journal) {
+    pthread_mutex_lock(&journal->lock);
+    journal->log_database = NO_DATABASE;
+    journal->log_stamp_s = 0;
+    pthread_mutex_unlock(&journal->lock);
+}
+
+uint64_t journal_log_position(const struct journal *journal) {
+    return atomic_load(&journal->log_position);
+}
+
+struct journal_mark journal_take_log(struct journal *journal, struct buffer *out) {
+    pthread_mutex_lock(&journal->lock);
+    if (out->len == 0) {
+        // Two buffers change places: nothing is copied, and both keep their memory.
+        struct buffer empty = *out;
+        *out = journal->log;
+        journal->log = empty;
+    } else {
+        buffer_append_bytes(out, buffer_view(&journal->log));
+        buffer_clear(&journal->log);
+    }
+    struct journal_mark mark = {atomic_load(&journal->offset), atomic_load(&journal->log_position)};
+    pthread_mutex_unlock(&journal->lock);
+    return mark;
+}
+
+/* -- appending, for all -- */
+
+void journal_append(struct journal *journal, const struct journal_unit *unit, unsigned targets,
+                    struct journal_mark *out_mark) {
+    pthread_mutex_lock(&journal->lock);
+    bool has_readers = journal->last != NULL && (targets & JOURNAL_FOR_REPLICAS) != 0;
+    if (has_readers && unit->count > 0) {
+        append_unit(journal, unit);
+        drop_old_blocks(journal);
+    }
+    if ((targets & JOURNAL_FOR_LOG) != 0 && journal_is_logged(journal))
+        append_to_log(journal, unit);
+    *out_mark =
+        (struct journal_mark){atomic_load(&journal->offset), atomic_load(&journal->log_position)};
+    pthread_mutex_unlock(&journal->lock);
+    if (has_readers) wake_readers(journal);
+}
+
+static void append_stream(struct journal *journal, struct bytes stream) {
     if (journal->last != NULL) {
         append_bytes(journal, stream);
         drop_old_blocks(journal);
     } else {
         // Without a backlog nothing is kept, but a replica's offset is its primary's all the same.
-        atomic_fetch_add(&journal->position, stream.len);
         atomic_fetch_add(&journal->offset, stream.len);
     }
+}
+
+void journal_append_raw(struct journal *journal, struct bytes stream) {
+    pthread_mutex_lock(&journal->lock);
+    append_stream(journal, stream);
+    pthread_mutex_unlock(&journal->lock);
+    wake_readers(journal);
+}
+
+void journal_append_stream(struct journal *journal, struct bytes stream,
+                           const struct journal_unit *unit) {
+    pthread_mutex_lock(&journal->lock);
+    append_stream(journal, stream);
+    if (journal_is_logged(journal)) append_to_log(journal, unit);
     pthread_mutex_unlock(&journal->lock);
     wake_readers(journal);
 }
 
 /* -- replication -- */
-
-uint64_t journal_position(const struct journal *journal) {
-    return atomic_load(&journal->position);
-}
 
 uint64_t journal_offset(const struct journal *journal) {
     return atomic_load(&journal->offset);
@@ -255,7 +383,7 @@ static void open_empty(struct journal *journal) {
 void journal_open_backlog(struct journal *journal) {
     pthread_mutex_lock(&journal->lock);
     if (journal->last == NULL) open_empty(journal);
-    atomic_store(&journal->is_wanted, true);
+    set_wanted(journal, JOURNAL_FOR_REPLICAS, true);
     pthread_mutex_unlock(&journal->lock);
 }
 
@@ -264,12 +392,13 @@ void journal_close_backlog(struct journal *journal) {
     drop_all_blocks(journal);
     journal->first_byte_offset = 0;
     journal->database = NO_DATABASE;
-    atomic_store(&journal->is_wanted, false);
+    set_wanted(journal, JOURNAL_FOR_REPLICAS, false);
     pthread_mutex_unlock(&journal->lock);
 }
 
 bool journal_has_backlog(const struct journal *journal) {
-    return journal_is_wanted(journal);
+    return (atomic_load_explicit(&journal->wanted, memory_order_relaxed) & JOURNAL_FOR_REPLICAS) !=
+           0;
 }
 
 void journal_set_backlog_size(struct journal *journal, uint64_t bytes) {

@@ -2,13 +2,15 @@
  *
  * An execution unit (a command, an EXEC, the expiry that came with them) is appended whole, under
  * the journal's lock, while the slots that it changed are still locked: so the journal's order is
- * each slot's order. Effects are commands rewritten to be deterministic. Readers (replicas, later
- * the AOF and migrations) hold positions of their own; what PSYNC calls the backlog is the
- * journal's tail. Without a reader nothing is written.
+ * each slot's order. Effects are commands rewritten to be deterministic. Replicas read at positions
+ * of their own; what PSYNC calls the backlog is the journal's tail. The append-only file takes a
+ * form of its own, the *log*: without what is for replicas alone, with SELECTs of its own, and with
+ * what a writable replica writes for itself. Without a reader nothing is written.
  *
- * Two coordinates. The *position* counts every byte appended in this process. The *replication
- * offset* is what PSYNC speaks of: it starts from what a file or a primary said and counts only
- * what replicas get. Neither is ever derived from the other.
+ * Two coordinates. A *log position* counts the bytes of the log since the process began: gates and
+ * the append-only file use it. The *replication offset* is what PSYNC speaks of: it starts from
+ * what a file or a primary said and counts only what replicas get. Neither is ever derived from the
+ * other.
  *
  * Bytes lie in blocks. A reader pins the blocks from its place on; a block goes when no reader pins
  * it and the backlog no longer needs it.
@@ -29,6 +31,7 @@ struct journal_reader;
 struct journal_effect {
     uint32_t db;
     size_t end; /* Where it ends in `bytes`; it begins where the one before ended. */
+    bool is_for_replicas_only;
 };
 
 struct journal_unit {
@@ -40,22 +43,41 @@ struct journal_unit {
 
 void journal_unit_add(struct journal_unit *unit, uint32_t db, const struct bytes *argv,
                       uint32_t argc);
+/* What was added last is nothing for the log (PUBLISH). */
+void journal_unit_spare_log(struct journal_unit *unit);
 void journal_unit_clear(struct journal_unit *unit); /* Keeps the memory. */
 void journal_unit_deinit(struct journal_unit *unit);
 
 struct journal *journal_create(void);
 void journal_destroy(struct journal *journal);
 
-/* True while effects are wanted: a backlog or another reader exists. One relaxed load. */
+/* True while effects are wanted: there is a backlog, or the log is open. One relaxed load. */
 bool journal_is_wanted(const struct journal *journal);
 
-/* Appends a unit: SELECT where the database differs from the stream's, MULTI and EXEC around
- * several effects. The slots it changed are locked. out_offset gets the replication offset behind
- * it. */
-void journal_append(struct journal *journal, const struct journal_unit *unit, uint64_t *out_offset);
+enum {
+    JOURNAL_FOR_REPLICAS = 1 << 0,
+    JOURNAL_FOR_LOG = 1 << 1,
+    JOURNAL_FOR_ALL = JOURNAL_FOR_REPLICAS | JOURNAL_FOR_LOG,
+};
 
-/* Appends bytes of the stream as they are (a primary's stream on its replica; PING, GETACK). */
+/* What lies behind a unit. */
+struct journal_mark {
+    uint64_t offset;
+    uint64_t log_position;
+};
+
+/* Appends a unit: SELECT where the database differs from the stream's, MULTI and EXEC around
+ * several effects. The slots it changed are locked. */
+void journal_append(struct journal *journal, const struct journal_unit *unit, unsigned targets,
+                    struct journal_mark *out_mark);
+
+/* Appends bytes of the stream as they are: for replicas only (PING, GETACK). */
 void journal_append_raw(struct journal *journal, struct bytes stream);
+
+/* A whole unit of a primary's stream on its replica: the bytes as they are for replicas, and its
+ * effects for the log. */
+void journal_append_stream(struct journal *journal, struct bytes stream,
+                           const struct journal_unit *unit);
 
 /* Called, on the appending thread and without locks, when bytes were appended after everybody was
  * up to date; at most once until journal_readers_served. Main sets it: it wakes the readers'
@@ -67,7 +89,6 @@ void journal_readers_served(struct journal *journal);
 
 /* -- replication -- */
 
-uint64_t journal_position(const struct journal *journal);
 uint64_t journal_offset(const struct journal *journal); /* master_repl_offset */
 
 /* Creates the backlog (empty, its first byte is offset + 1), or keeps the one there is. */
@@ -84,6 +105,26 @@ void journal_set_offset(struct journal *journal, uint64_t offset);
 void journal_forget_database(struct journal *journal);
 void journal_set_database(struct journal *journal, int db);
 int journal_database(const struct journal *journal); /* -1: none selected. */
+
+/* -- the log -- */
+
+/* From here on the log gathers bytes; its database is none. Everything parked. */
+void journal_open_log(struct journal *journal);
+/* What has gathered and was not taken is dropped. Everything parked. */
+void journal_close_log(struct journal *journal);
+bool journal_is_logged(const struct journal *journal); /* One relaxed load. */
+
+/* Annotates the log with the time whenever a second has passed. */
+void journal_stamp_log(struct journal *journal, bool is_stamped);
+
+/* The next effect in the log begins with SELECT: another file begins. Everything parked. */
+void journal_forget_log_database(struct journal *journal);
+
+/* Behind everything that was appended. */
+uint64_t journal_log_position(const struct journal *journal);
+
+/* Moves what has gathered to the end of `out`. Returns the places behind it. */
+struct journal_mark journal_take_log(struct journal *journal, struct buffer *out);
 
 struct journal_backlog {
     bool is_open;

@@ -10,11 +10,11 @@
 static uint64_t append_set(struct journal *journal, uint32_t db, const char *value) {
     struct journal_unit unit = {0};
     struct bytes argv[3] = {BYTES_LITERAL("SET"), BYTES_LITERAL("k"), bytes_of_text(value)};
-    uint64_t offset = 0;
+    struct journal_mark mark = {0};
     journal_unit_add(&unit, db, argv, 3);
-    journal_append(journal, &unit, &offset);
+    journal_append(journal, &unit, JOURNAL_FOR_ALL, &mark);
     journal_unit_deinit(&unit);
-    return offset;
+    return mark.offset;
 }
 
 static void read_all(struct journal_reader *reader, struct buffer *out) {
@@ -31,17 +31,17 @@ Test(journal, selects_the_database_where_it_differs_and_wraps_several_effects) {
     struct journal_reader *reader = journal_reader_open(journal, 0);
     struct journal_unit unit = {0};
     struct bytes del[2] = {BYTES_LITERAL("DEL"), BYTES_LITERAL("a")};
-    uint64_t offset = 0;
+    struct journal_mark mark = {0};
     journal_unit_add(&unit, 0, del, 2);
     journal_unit_add(&unit, 3, del, 2);
-    journal_append(journal, &unit, &offset);
+    journal_append(journal, &unit, JOURNAL_FOR_ALL, &mark);
     struct buffer text = {0};
     read_all(reader, &text);
     cr_assert(bytes_equal_text(buffer_view(&text),
                                "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*1\r\n$5\r\nMULTI\r\n"
                                "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"
                                "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*1\r\n$4\r\nEXEC\r\n"));
-    cr_assert_eq(offset, text.len);
+    cr_assert_eq(mark.offset, text.len);
     cr_assert_eq(journal_offset(journal), text.len);
     buffer_deinit(&text);
     journal_unit_deinit(&unit);
@@ -115,5 +115,39 @@ Test(journal, readers_beside_writers_see_every_byte_in_order) {
     for (int i = 0; i < 2; i++)
         pthread_join(writers[i], NULL);
     journal_reader_close(reader);
+    journal_destroy(journal);
+}
+
+Test(journal, logs_what_is_not_for_replicas_alone_with_its_own_selects) {
+    struct journal *journal = journal_create();
+    journal_open_log(journal);
+    cr_assert(journal_is_wanted(journal));
+    cr_assert_not(journal_has_backlog(journal));
+    struct journal_unit unit = {0};
+    struct bytes del[2] = {BYTES_LITERAL("DEL"), BYTES_LITERAL("a")};
+    struct journal_mark mark = {0};
+    journal_unit_add(&unit, 0, del, 2);
+    journal_unit_spare_log(&unit);
+    journal_append(journal, &unit, JOURNAL_FOR_ALL, &mark);
+    cr_assert_eq(mark.log_position, 0);
+    journal_unit_add(&unit, 3, del, 2);
+    journal_append(journal, &unit, JOURNAL_FOR_LOG, &mark);
+    journal_append(journal, &unit, JOURNAL_FOR_REPLICAS, &mark);
+    struct buffer text = {0};
+    cr_assert_eq(journal_take_log(journal, &text).log_position, mark.log_position);
+    cr_assert(bytes_equal_text(buffer_view(&text), "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"
+                                                   "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"));
+    cr_assert_eq(mark.log_position, text.len);
+    buffer_clear(&text);
+    journal_unit_add(&unit, 12, del, 2);
+    journal_append_stream(journal, BYTES_LITERAL("any bytes"), &unit);
+    cr_assert_eq(journal_offset(journal), 9);
+    journal_take_log(journal, &text);
+    cr_assert(bytes_equal_text(buffer_view(&text),
+                               "*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"
+                               "*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n"
+                               "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n*1\r\n$4\r\nEXEC\r\n"));
+    buffer_deinit(&text);
+    journal_unit_deinit(&unit);
     journal_destroy(journal);
 }

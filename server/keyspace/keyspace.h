@@ -40,6 +40,7 @@ struct slot {
     void *waiters;                 /* Clients that wait for a key of this slot. */
     struct table *tracked; /* Keys that clients may have copies of, see command/tracking.h. */
     struct long_reply *long_replies; /* That still read a key, see command/long_reply.h. */
+    uint64_t log_position;           /* Behind its last write, while replies are gated. */
 } CACHE_ALIGNED;
 
 struct keyspace;

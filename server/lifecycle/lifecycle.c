@@ -42,6 +42,7 @@ void lifecycle_catch_signals(struct lifecycle *lifecycle) {
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // A write beyond the limit fails instead, and is reported.
 }
 
 struct lifecycle *lifecycle_create(struct lifecycle_options *options, struct loop *node_loop,
@@ -100,6 +101,9 @@ static bool save_if_wanted(struct lifecycle *lifecycle) {
 
 /* Everything parked. False: the end was refused. */
 static bool finish(struct lifecycle *lifecycle) {
+    if (lifecycle->hooks.end_log != NULL &&
+        !lifecycle->hooks.end_log(lifecycle->hooks.state, lifecycle->is_forced))
+        return false;
     if (!save_if_wanted(lifecycle)) return false;
     log_notice("Dunlin is now ready to exit, bye bye...");
     loop_stop(lifecycle->node_loop);

@@ -41,6 +41,8 @@ struct lifecycle_hooks {
     bool (*wants_save)(void *state);
     /* Saves the data; everything is parked or stopped. False: it failed (logged). */
     bool (*save)(void *state);
+    /* Makes what is logged durable; everything is parked. False: the process must go on. */
+    bool (*end_log)(void *state, bool is_forced);
     /* True when every replica has what we have. */
     bool (*replicas_caught_up)(void *state);
 };

@@ -83,6 +83,15 @@ void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix
     ev_io_start(loop_ev(worker->loop), &client->reader);
 }
 
+static void leave_gate(struct client *client) {
+    if (LIKELY(!client->is_gated)) return;
+    struct client **link = &client->worker->gated;
+    while (*link != NULL && *link != client)
+        link = &(*link)->next_gated;
+    if (*link == client) *link = client->next_gated;
+    client->is_gated = false;
+}
+
 /* Ends the connection; the memory goes at the end of the turn, since callers up the stack may still
  * look at it. */
 void client_kill(struct client *client) {
@@ -99,6 +108,7 @@ void client_kill(struct client *client) {
     monitor_forget(worker->network->dispatcher, &client->session);
     tracking_stop(worker->network->dispatcher, &client->session);
     client->feed = NULL;
+    leave_gate(client);
     *client->link = client->next;
     if (client->next != NULL) client->next->link = client->link;
     client->next = worker->dying;
@@ -180,13 +190,60 @@ static ssize_t write_some(struct client *client, const uint8_t *data, size_t len
     }
 }
 
+static void wait_at_gate(struct client *client) {
+    if (client->is_gated) return;
+    client->is_gated = true;
+    client->next_gated = client->worker->gated;
+    client->worker->gated = client;
+}
+
+void client_recheck_gated(struct worker *worker) {
+    while (worker->gated != NULL) {
+        struct client *client = worker->gated;
+        worker->gated = client->next_gated;
+        client->is_gated = false;
+        client_want_write(client);
+    }
+}
+
+/* Up to where the output may be sent. What comes in behind something that waits has a need of its
+ * own, so that a client that never stops asking is answered all the same. */
+static size_t open_output(struct client *client) {
+    uint64_t gate = atomic_load_explicit(&client->worker->network->gate, memory_order_acquire);
+    if (LIKELY(client->session.write_position <= gate)) {
+        client->gate_end = 0;
+        return client->out.len;
+    }
+    size_t open =
+        client->gate_end != 0 && client->gate_need <= gate ? client->gate_end : client->out_sent;
+    if (client->gate_end == 0 || open == client->gate_end) {
+        client->gate_end = client->out.len;
+        client->gate_need = client->session.write_position;
+    }
+    wait_at_gate(client);
+    return open;
+}
+
+/* What was sent of an output that is never sent whole goes. */
+static void drop_sent(struct client *client) {
+    if (client->out_sent == 0) return;
+    buffer_consume(&client->out, client->out_sent);
+    client->gate_end -= client->out_sent;
+    client->out_sent = 0;
+}
+
 /* True when everything was written. */
 static bool flush_replies(struct client *client) {
-    while (client->out_sent < client->out.len) {
-        ssize_t sent = write_some(client, client->out.data + client->out_sent,
-                                  client->out.len - client->out_sent);
+    size_t end = open_output(client);
+    while (client->out_sent < end) {
+        ssize_t sent =
+            write_some(client, client->out.data + client->out_sent, end - client->out_sent);
         if (sent <= 0) return false;
         client->out_sent += (size_t)sent;
+    }
+    if (UNLIKELY(end < client->out.len)) {
+        drop_sent(client);
+        return false;
     }
     client->soft_since_ms = 0;
     return_output_buffer(client);
@@ -229,14 +286,15 @@ static void flush_client(struct client *client) {
         client_kill(client);
         return;
     }
-    if (is_done) {
+    bool is_waiting = client->is_gated && client->out_sent == 0;
+    if (is_done || is_waiting) {
         ev_io_stop(ev, &client->writer);
     } else {
         ev_io_start(ev, &client->writer);
     }
 }
 
-void client_flush_pending(struct worker *worker) {
+static void flush_each(struct worker *worker) {
     while (worker->pending != NULL) {
         struct client *client = worker->pending;
         worker->pending = client->next_pending;
@@ -245,10 +303,22 @@ void client_flush_pending(struct worker *worker) {
     }
 }
 
+void client_flush_pending(struct worker *worker) {
+    uint64_t gate = atomic_load(&worker->network->gate);
+    flush_each(worker);
+    if (LIKELY(worker->gated == NULL)) return;
+    // Who moves the gate looks at the word after that; we look at the gate after setting the word.
+    atomic_store(&worker->has_gated, true);
+    if (atomic_load(&worker->network->gate) == gate) return;
+    client_recheck_gated(worker);
+    flush_each(worker);
+}
+
+/* Replies of this turn may lie behind what is left: written when the turn ends. */
 static void on_writable(struct ev_loop *ev, ev_io *watcher, int events) {
     (void)ev;
     (void)events;
-    flush_client(watcher->data);
+    client_want_write(watcher->data);
 }
 
 /* Over the hard limit of its class: nobody reads what we write. */

@@ -20,6 +20,8 @@ enum { ACCEPTS_A_TURN = 1000, CRON_MS = 1000 };
 
 static void before_sleep(void *arg) {
     struct worker *worker = arg;
+    struct network *network = worker->network;
+    if (network->before_replies != NULL) network->before_replies(network->before_replies_state);
     client_flush_pending(worker);
     client_free_dying(worker);
 }
@@ -49,6 +51,7 @@ struct network *network_create(struct network_options *options, struct dispatche
     network->options = options;
     network->dispatcher = dispatcher;
     network->types = types;
+    atomic_init(&network->gate, UINT64_MAX);
     network->worker_count = (uint32_t)options->worker_threads;
     network->workers = mem_alloc_aligned(network->worker_count * sizeof(struct worker), CACHE_LINE);
     memset(network->workers, 0, network->worker_count * sizeof(struct worker));
@@ -237,12 +240,13 @@ void network_stop(struct network *network, uint64_t grace_ms) {
         loop_join(network->workers[i].loop);
     close_listeners(network);
     uint64_t end_ms = clock_monotonic_ms() + grace_ms;
+    if (network->before_replies != NULL) network->before_replies(network->before_replies_state);
     for (uint32_t i = 0; i < network->worker_count; i++) {
         struct worker *worker = &network->workers[i];
         for (struct client *client = worker->clients; client != NULL; client = client->next)
             client_want_write(client);
         if (clock_monotonic_ms() < end_ms) client_flush_pending(worker);
-        worker->pending = NULL;
+        worker->pending = worker->gated = NULL;
         while (worker->clients != NULL)
             client_kill(worker->clients);
         client_free_dying(worker);
@@ -369,6 +373,26 @@ void network_post_worker(struct network *network, uint32_t worker, void (*fn)(vo
 void network_pushed(struct network *network, struct session *session) {
     (void)network;
     client_pushed(client_of(session));
+}
+
+/* -- the gate -- */
+
+void network_before_replies(struct network *network, void (*fn)(void *state), void *state) {
+    network->before_replies = fn;
+    network->before_replies_state = state;
+}
+
+static void recheck_gated(void *arg) {
+    client_recheck_gated(arg);
+}
+
+void network_set_gate(struct network *network, uint64_t position) {
+    atomic_store(&network->gate, position);
+    for (uint32_t i = 0; i < network->worker_count; i++) {
+        struct worker *worker = &network->workers[i];
+        if (atomic_exchange(&worker->has_gated, false))
+            loop_post(worker->loop, recheck_gated, worker);
+    }
 }
 
 /* -- feeds -- */

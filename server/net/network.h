@@ -99,6 +99,16 @@ void network_post_worker(struct network *network, uint32_t worker, void (*fn)(vo
 /* On the session's worker: bytes were written to its reply outside of a command of its own. */
 void network_pushed(struct network *network, struct session *session);
 
+/* -- the gate: replies that wait for the disk -- */
+
+/* Before the workers start: called by each worker before it writes to its clients. */
+void network_before_replies(struct network *network, void (*fn)(void *state), void *state);
+
+/* Any thread: replies of sessions whose write_position lies beyond `position` are kept back until
+ * it has moved on; UINT64_MAX, as at first, keeps none back. What a client is told later waits
+ * behind them; other clients' replies don't. */
+void network_set_gate(struct network *network, uint64_t position);
+
 /* -- feeds: replicas -- */
 
 /* A client that is fed from elsewhere: whenever its socket takes bytes and no reply is queued, the

@@ -31,6 +31,10 @@ struct client {
     size_t in_need;   /* Bytes without which parsing again makes no sense. */
     struct buffer out;
     size_t out_sent;
+    size_t gate_end;    /* Up to there the output waits for gate_need; 0: nothing waits. */
+    uint64_t gate_need; /* A log position. */
+    bool is_gated;      /* In the worker's list of clients that wait at the gate. */
+    struct client *next_gated;
     uint32_t window;        /* When it was read from, see loop_note_read. */
     bool is_pending;        /* In the worker's list of clients with output. */
     bool is_put_aside;      /* By a pause. */
@@ -76,6 +80,8 @@ struct worker {
     struct client *clients;
     struct client *pending;
     struct client *dying;
+    struct client *gated;
+    _Atomic bool has_gated; /* Wants to be told when the gate moves. */
     struct client *by_id[ID_BUCKETS];
     struct buffer spares[SPARE_BUFFERS];
     uint32_t spare_count;
@@ -98,6 +104,9 @@ struct network {
     const struct data_type_options *types;
     struct worker *workers;
     uint32_t worker_count;
+    _Atomic uint64_t gate; /* What has a need up to here may be sent. */
+    void (*before_replies)(void *state);
+    void *before_replies_state;
     struct accept_socket listeners[LISTENER_MAX];
     uint32_t listener_count;
     uint64_t last_id; /* Worker 0 alone. */
@@ -119,6 +128,8 @@ void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix
 void client_kill(struct client *client);
 void client_flush_pending(struct worker *worker);
 void client_free_dying(struct worker *worker);
+/* The gate has moved: what waits at it is looked at again. */
+void client_recheck_gated(struct worker *worker);
 /* Puts the client into the list of those with output. */
 void client_want_write(struct client *client);
 /* Posts client_resume to its worker. */

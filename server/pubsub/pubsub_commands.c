@@ -96,7 +96,7 @@ static void publish(struct command_context *context, bool is_shard) {
         if (!context->is_from_primary)
             pubsub->hooks.tell_cluster(context->modules->cluster, channel, message, is_shard);
     } else {
-        context_propagate(context, context->argv, context->argc);
+        context_propagate_to_replicas(context, context->argv, context->argc);
     }
     reply_integer(context->reply, (int64_t)receivers);
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "server/aof/aof.h"
 #include "server/base/clock.h"
 #include "server/base/fault_stack.h"
 #include "server/base/log.h"
@@ -267,6 +268,7 @@ static void put_in_place(struct loader *loader) {
     int database = loader->loaded.replication.database;
     journal_set_database(replication->journal, database);
     primary_link_begin_stream(replication, database);
+    aof_begin_anew(replication->made_of.modules->aof);
 }
 
 static void on_loaded(void *arg) {

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/aof/aof.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
@@ -327,7 +328,11 @@ void primary_link_acknowledge(struct replication *replication) {
     char offset[NUMBER_TEXT_MAX];
     snprintf(offset, sizeof(offset), "%llu",
              (unsigned long long)journal_offset(replication->journal));
-    send_command(replication, (const char *const[]){"REPLCONF", "ACK", offset}, 3);
+    const struct aof *aof = replication->made_of.modules->aof;
+    char durable[NUMBER_TEXT_MAX];
+    snprintf(durable, sizeof(durable), "%llu", (unsigned long long)aof_synced_offset(aof));
+    const char *const words[] = {"REPLCONF", "ACK", offset, "FACK", durable};
+    send_command(replication, words, aof_is_on(aof) ? 5 : 3);
     primary->acked_ms = clock_monotonic_ms();
 }
 

@@ -261,11 +261,12 @@ void replica_ask_full(struct replica *replica) {
     full_sync_begin_if_due(replication);
 }
 
-void replica_acknowledge(struct replica *replica, uint64_t offset) {
+void replica_acknowledge(struct replica *replica, uint64_t offset, uint64_t durable_offset) {
     struct replication *replication = replica->replication;
     pthread_mutex_lock(&replication->lock);
     replica->ack_ms = clock_monotonic_ms();
     if (offset > replica->ack_offset) replica->ack_offset = offset;
+    if (durable_offset > replica->durable_offset) replica->durable_offset = durable_offset;
     pthread_mutex_unlock(&replication->lock);
     if (replica->state == REPLICA_ONLINE && replica->holds_stream) {
         replica->holds_stream = false;
@@ -305,6 +306,16 @@ uint32_t replicas_count_acked(struct replication *replication, uint64_t offset) 
     for (const struct replica *replica = replication->replicas; replica != NULL;
          replica = replica->next)
         count += replica->state == REPLICA_ONLINE && replica->ack_offset >= offset;
+    pthread_mutex_unlock(&replication->lock);
+    return count;
+}
+
+uint32_t replicas_count_durable(struct replication *replication, uint64_t offset) {
+    uint32_t count = 0;
+    pthread_mutex_lock(&replication->lock);
+    for (const struct replica *replica = replication->replicas; replica != NULL;
+         replica = replica->next)
+        count += replica->state == REPLICA_ONLINE && replica->durable_offset >= offset;
     pthread_mutex_unlock(&replication->lock);
     return count;
 }

@@ -67,8 +67,11 @@ extern const struct option replication_option_rows[];
 extern const uint32_t replication_option_count;
 config_apply replication_apply_options; /* Context: the address of the module's pointer. */
 
-/* REPLICAOF, SLAVEOF, ROLE, PSYNC, SYNC, REPLCONF, WAIT, FAILOVER. */
+/* REPLICAOF, SLAVEOF, ROLE, PSYNC, SYNC, REPLCONF, WAIT, WAITAOF, FAILOVER. */
 extern const struct command replication_commands[];
+
+/* More of our log is on the disk: clients of WAITAOF may go on. Any thread. */
+void replication_log_synced(struct replication *replication);
 
 struct replication_create_options {
     struct replication_options *options;

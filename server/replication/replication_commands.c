@@ -191,9 +191,13 @@ static bool set_rdb_only(struct command_context *context, uint32_t i) {
 
 static void take_acknowledgement(struct command_context *context, uint32_t i) {
     int64_t offset = 0;
+    int64_t durable = 0;
     if (context->session->kind != SESSION_REPLICA || !number_parse_i64(context->argv[i], &offset))
         return;
-    replica_acknowledge(replica_find(context->session), offset < 0 ? 0 : (uint64_t)offset);
+    bool has_durable = i + 2 < context->argc && context_argument_is(context, i + 1, "fack") &&
+                       number_parse_i64(context->argv[i + 2], &durable);
+    replica_acknowledge(replica_find(context->session), offset < 0 ? 0 : (uint64_t)offset,
+                        has_durable && durable > 0 ? (uint64_t)durable : 0);
 }
 
 void replication_command_replconf(struct command_context *context) {
@@ -271,6 +275,13 @@ static const struct argument psync_arguments[] = {
 };
 
 static const struct argument wait_arguments[] = {
+    {.name = "numreplicas", .kind = ARGUMENT_INTEGER},
+    {.name = "timeout", .kind = ARGUMENT_INTEGER},
+    {.name = NULL},
+};
+
+static const struct argument waitaof_arguments[] = {
+    {.name = "numlocal", .kind = ARGUMENT_INTEGER},
     {.name = "numreplicas", .kind = ARGUMENT_INTEGER},
     {.name = "timeout", .kind = ARGUMENT_INTEGER},
     {.name = NULL},
@@ -377,6 +388,20 @@ const struct command replication_commands[] = {
         .summary = "Blocks until replicas have acknowledged this client's writes.",
         .complexity = "O(1)",
         .arguments = wait_arguments,
+        .tips = wait_tips,
+    },
+    {
+        .name = "waitaof",
+        .arity = 4,
+        .group = GROUP_GENERIC,
+        .class = COMMAND_CLASS_CLIENT,
+        .flags = COMMAND_BLOCKING,
+        .categories = CATEGORY_CONNECTION,
+        .handler = replication_command_waitaof,
+        .since = "7.2.0",
+        .summary = "Blocks until this client's writes are on the disk, here and at replicas.",
+        .complexity = "O(1)",
+        .arguments = waitaof_arguments,
         .tips = wait_tips,
     },
     {

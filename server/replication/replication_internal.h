@@ -47,7 +47,8 @@ struct replica {
     uint64_t waiting_since_ms;
     uint64_t ack_ms; /* Monotonic: last sign of life. */
     uint64_t ack_offset;
-    uint64_t begin_offset; /* Where its snapshot stands. */
+    uint64_t durable_offset; /* On its disk, as it says. */
+    uint64_t begin_offset;   /* Where its snapshot stands. */
     uint64_t soft_since_ms;
     uint64_t progress_ms; /* When bytes of the snapshot were taken last. */
     struct journal_reader *reader;
@@ -96,6 +97,8 @@ struct waiter {
     uint64_t session_id;
     uint64_t offset;
     uint64_t wanted;
+    bool is_for_logs;      /* WAITAOF: replicas must have it on the disk, */
+    uint64_t log_position; /* and we must, up to here; 0: no matter. */
 };
 
 /* -- the primary, as a replica sees it -- */
@@ -229,11 +232,13 @@ struct replica *replica_find(const struct session *session);
 /* PSYNC and SYNC. Everything parked. */
 void replica_serve_partial(struct replica *replica, struct journal_reader *reader);
 void replica_ask_full(struct replica *replica);
-void replica_acknowledge(struct replica *replica, uint64_t offset);
+void replica_acknowledge(struct replica *replica, uint64_t offset, uint64_t durable_offset);
 /* Closes all replica links: their history is no longer ours. Everything parked. */
 void replicas_drop_all(struct replication *replication, const char *why);
 /* Online replicas that have acknowledged `offset`. */
 uint32_t replicas_count_acked(struct replication *replication, uint64_t offset);
+/* Those that have it on their disks. */
+uint32_t replicas_count_durable(struct replication *replication, uint64_t offset);
 uint32_t replicas_count_good(struct replication *replication);
 uint32_t replicas_count(struct replication *replication);
 void replicas_tick(struct replication *replication); /* Once a second, worker 0. */
@@ -302,4 +307,5 @@ void replication_command_role(struct command_context *context);
 void replication_command_psync(struct command_context *context);
 void replication_command_replconf(struct command_context *context);
 void replication_command_wait(struct command_context *context);
+void replication_command_waitaof(struct command_context *context);
 void replication_command_failover(struct command_context *context);

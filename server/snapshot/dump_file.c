@@ -153,33 +153,40 @@ static void write_keyspace(struct direct_save *save, struct keyspace *keyspace, 
     }
 }
 
-enum status snapshot_save_now(struct snapshotter *snapshotter) {
+static enum status write_all(struct snapshotter *snapshotter, bool is_log_base,
+                             enum status (*write)(void *state, struct bytes bytes), void *state) {
     struct databases *databases = snapshotter->options.databases;
+    struct direct_save save = {.snapshotter = snapshotter};
+    rdb_writer_init(&save.writer,
+                    &(struct rdb_writer_options){
+                        .sink = {write, state},
+                        .has_checksum = snapshotter->options.options->has_checksum,
+                        .is_compressing = snapshotter->options.options->is_compressing,
+                    });
+    snapshot_write_head(snapshotter, &save.writer, is_log_base, 0);
+    for (unsigned db = 0; db < databases_count(databases); db++) {
+        struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
+        if (keyspace != NULL && keyspace_count(keyspace) > 0) write_keyspace(&save, keyspace, db);
+    }
+    rdb_write_end(&save.writer);
+    enum status status = rdb_writer_status(&save.writer);
+    rdb_writer_deinit(&save.writer);
+    return status;
+}
+
+enum status snapshot_write_base(struct snapshotter *snapshotter,
+                                enum status (*write)(void *state, struct bytes bytes),
+                                void *state) {
+    return write_all(snapshotter, true, write, state);
+}
+
+enum status snapshot_save_now(struct snapshotter *snapshotter) {
     bool was_saving = snapshotter->is_saving;
     note_beginning(snapshotter);
     struct dump_file *file = dump_file_open(snapshotter);
     enum status status = STATUS_IO_ERROR;
     if (file != NULL) {
-        struct direct_save save = {.snapshotter = snapshotter};
-        struct snapshot_replication replication = {0};
-        if (snapshotter->options.read_replication != NULL)
-            snapshotter->options.read_replication(snapshotter->options.replication_state,
-                                                  &replication);
-        rdb_writer_init(&save.writer,
-                        &(struct rdb_writer_options){
-                            .sink = {write_file, file},
-                            .has_checksum = snapshotter->options.options->has_checksum,
-                            .is_compressing = snapshotter->options.options->is_compressing,
-                        });
-        snapshot_write_head(&save.writer, &replication, 0);
-        for (unsigned db = 0; db < databases_count(databases); db++) {
-            struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
-            if (keyspace != NULL && keyspace_count(keyspace) > 0)
-                write_keyspace(&save, keyspace, db);
-        }
-        rdb_write_end(&save.writer);
-        status = rdb_writer_status(&save.writer);
-        rdb_writer_deinit(&save.writer);
+        status = write_all(snapshotter, false, write_file, file);
         if (status == STATUS_OK) status = put_in_place(file);
         dump_file_close(file, status);
     }

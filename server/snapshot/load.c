@@ -161,6 +161,7 @@ enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot
                                                       : status_text(status),
                  (unsigned long long)load->reader.error.offset);
     }
+    out->bytes = rdb_reader_offset(&load->reader);
     out->replication.is_known = load->has_id && load->has_offset && load->has_database;
     rdb_file_deinit(&load->file);
     rdb_reader_deinit(&load->reader);

@@ -13,8 +13,13 @@ enum {
 
 /* -- what is written -- */
 
-void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replication *replication,
-                         uint64_t used_bytes) {
+void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_writer *writer,
+                         bool is_log_base, uint64_t used_bytes) {
+    const struct snapshotter_create_options *options = &snapshotter->options;
+    struct snapshot_replication history = {0};
+    const struct snapshot_replication *replication = &history;
+    if (!is_log_base && options->read_replication != NULL)
+        options->read_replication(options->replication_state, &history);
     rdb_write_header(writer);
     rdb_write_aux(writer, "redis-ver", BYTES_LITERAL("7.2.4"));
     rdb_write_aux_number(writer, "redis-bits", sizeof(void *) * 8);
@@ -26,7 +31,7 @@ void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replic
         rdb_write_aux(writer, "repl-id", bytes_of_text(replication->id));
         rdb_write_aux_number(writer, "repl-offset", (int64_t)replication->offset);
     }
-    rdb_write_aux_number(writer, "aof-base", 0);
+    rdb_write_aux_number(writer, "aof-base", is_log_base);
 }
 
 void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
@@ -233,8 +238,8 @@ static int free_turn(const struct snapshotter *snapshotter) {
     return -1;
 }
 
-struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
-                                     const struct snapshot_sink *sink) {
+static struct snapshot_pass *begin(struct snapshotter *snapshotter,
+                                   const struct snapshot_sink *sink, bool is_log_base) {
     int turn = free_turn(snapshotter);
     if (turn < 0) return NULL;
     struct databases *databases = snapshotter->options.databases;
@@ -253,12 +258,9 @@ struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
                         .has_checksum = snapshotter->options.options->has_checksum,
                         .is_compressing = snapshotter->options.options->is_compressing,
                     });
-    struct snapshot_replication replication = {0};
-    if (snapshotter->options.read_replication != NULL)
-        snapshotter->options.read_replication(snapshotter->options.replication_state, &replication);
     struct mem_stats memory;
     mem_stats_read(&memory);
-    snapshot_write_head(&pass->writer, &replication, memory.allocated_bytes);
+    snapshot_write_head(snapshotter, &pass->writer, is_log_base, memory.allocated_bytes);
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
         if (keyspace == NULL || keyspace_count(keyspace) == 0) continue;
@@ -277,6 +279,16 @@ struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
     ASSERT(pthread_create(&pass->thread, NULL, run, pass) == 0);
     pthread_detach(pass->thread);
     return pass;
+}
+
+struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
+                                     const struct snapshot_sink *sink) {
+    return begin(snapshotter, sink, false);
+}
+
+struct snapshot_pass *snapshot_begin_base(struct snapshotter *snapshotter,
+                                          const struct snapshot_sink *sink) {
+    return begin(snapshotter, sink, true);
 }
 
 void snapshot_abort(struct snapshot_pass *pass) {

@@ -48,6 +48,10 @@ bool snapshot_wants_save(const struct snapshotter *snapshotter) {
     return snapshotter->options.options->save_points.count > 0;
 }
 
+void snapshot_forget_changes(struct snapshotter *snapshotter) {
+    snapshotter->changes_at_save = snapshot_changes(snapshotter);
+}
+
 void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading) {
     atomic_store(&snapshotter->is_loading, is_loading);
 }
@@ -297,7 +301,7 @@ void snapshot_info(void *state, struct buffer *out) {
         (unsigned long long)snapshotter->loaded_expired,
         (unsigned long long)snapshotter->loaded_keys);
     buffer_append_format(out,
-                         "aof_enabled:0\r\nsnapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
+                         "snapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
                          "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n",
                          atomic_load(&snapshotter->pass_count),
                          (unsigned long long)atomic_load(&snapshotter->preimages),

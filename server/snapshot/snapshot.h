@@ -86,6 +86,14 @@ struct snapshot_sink {
 struct snapshot_pass *snapshot_begin(struct snapshotter *snapshotter,
                                      const struct snapshot_sink *sink);
 
+/* The same for the base of an append-only log: its head says so, and carries no history. */
+struct snapshot_pass *snapshot_begin_base(struct snapshotter *snapshotter,
+                                          const struct snapshot_sink *sink);
+
+/* Writes the base of a log at once, while everything is parked. */
+enum status snapshot_write_base(struct snapshotter *snapshotter,
+                                enum status (*write)(void *state, struct bytes bytes), void *state);
+
 /* Makes the pass end soon with STATUS_CLOSED. Any thread, while the pass exists. */
 void snapshot_abort(struct snapshot_pass *pass);
 
@@ -115,6 +123,7 @@ struct snapshot_loaded {
     struct snapshot_replication replication;
     uint64_t keys;
     uint64_t expired;
+    uint64_t bytes;  /* Length of the RDB: more may follow it in its file. */
     char error[256]; /* What went wrong, for the log. */
 };
 
@@ -130,6 +139,9 @@ enum status snapshot_load_file(struct snapshotter *snapshotter, struct databases
 
 /* DEBUG RELOAD: saves, empties, loads; everything parked. False: `error` says why. */
 bool snapshot_reload(struct snapshotter *snapshotter, bool is_saving, char *error, size_t cap);
+
+/* What was changed so far needs no save: it came from files. Before the workers start. */
+void snapshot_forget_changes(struct snapshotter *snapshotter);
 
 /* -- figures -- */
 

@@ -64,8 +64,8 @@ struct snapshotter {
 };
 
 /* Writes what stands before the first key. The writer's sink is set. */
-void snapshot_write_head(struct rdb_writer *writer, const struct snapshot_replication *replication,
-                         uint64_t used_bytes);
+void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_writer *writer,
+                         bool is_log_base, uint64_t used_bytes);
 /* A key with what goes before it: deadline, and idle time or counter where the policy asks. */
 void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                            const struct record *record);

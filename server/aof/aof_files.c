@@ -1,0 +1,253 @@
+/* The folder of the log, and its manifest on the disk. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "server/aof/aof_internal.h"
+#include "server/base/log.h"
+#include "server/base/mem.h"
+
+enum { MANIFEST_BYTES_MAX = 16 << 20 };
+
+/* -- bytes -- */
+
+enum status aof_write_all(int file, struct bytes bytes) {
+    while (bytes.len > 0) {
+        ssize_t written = write(file, bytes.data, bytes.len);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return STATUS_IO_ERROR;
+        bytes = bytes_from(bytes, (size_t)written);
+    }
+    return STATUS_OK;
+}
+
+enum status aof_file_open(struct aof *aof, const char *name, bool truncates, int *out_file) {
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (truncates ? O_TRUNC : 0);
+    int file = openat(aof->folder, name, flags, 0644);
+    if (file < 0) {
+        log_warning("Can't open the append-only file %s: %s", name, strerror(errno));
+        return STATUS_IO_ERROR;
+    }
+    *out_file = file;
+    return STATUS_OK;
+}
+
+enum status aof_file_bytes(struct aof *aof, const char *name, uint64_t *out_bytes) {
+    struct stat status;
+    if (fstatat(aof->folder, name, &status, 0) != 0) {
+        log_warning("Unable to obtain the AOF file %s length. stat: %s", name, strerror(errno));
+        return STATUS_IO_ERROR;
+    }
+    *out_bytes = (uint64_t)status.st_size;
+    return STATUS_OK;
+}
+
+enum status aof_folder_sync(struct aof *aof) {
+    if (fsync(aof->folder) == 0) return STATUS_OK;
+    log_warning("Fail to fsync AOF directory %s: %s.", aof->options->folder, strerror(errno));
+    return STATUS_IO_ERROR;
+}
+
+/* -- the folder -- */
+
+static bool folder_exists(const char *name) {
+    struct stat status;
+    return stat(name, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* The entry in the folder above must last as well. */
+static void sync_folder_above(void) {
+    int above = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0) return;
+    if (fsync(above) != 0) log_warning("Can't fsync the data folder: %s", strerror(errno));
+    close(above);
+}
+
+enum status aof_folder_open(struct aof *aof, bool makes) {
+    const char *name = aof->options->folder;
+    if (aof->folder >= 0) return STATUS_OK;
+    if (makes && !folder_exists(name)) {
+        if (mkdir(name, 0755) != 0) {
+            log_warning("Can't open or create append-only dir %s: %s", name, strerror(errno));
+            return STATUS_IO_ERROR;
+        }
+        sync_folder_above();
+    }
+    aof->folder = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (aof->folder >= 0) return STATUS_OK;
+    if (!makes && errno == ENOENT) return STATUS_NOT_FOUND;
+    log_warning("Can't open or create append-only dir %s: %s", name, strerror(errno));
+    return STATUS_IO_ERROR;
+}
+
+/* -- the manifest -- */
+
+static void manifest_name(const struct aof *aof, bool is_temporary, char *out, size_t cap) {
+    snprintf(out, cap, "%s%s.manifest", is_temporary ? "temp-" : "", aof->options->file_prefix);
+}
+
+static enum status write_manifest(struct aof *aof, const struct aof_manifest *manifest,
+                                  const char *temporary) {
+    int file = openat(aof->folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (file < 0) return STATUS_IO_ERROR;
+    struct buffer text = {0};
+    aof_manifest_encode(manifest, &text);
+    enum status status = aof_write_all(file, buffer_view(&text));
+    if (status == STATUS_OK && fsync(file) != 0) status = STATUS_IO_ERROR;
+    buffer_deinit(&text);
+    int error = errno;
+    close(file);
+    errno = error;
+    return status;
+}
+
+enum status aof_manifest_replace(struct aof *aof, struct aof_manifest *fresh) {
+    char name[NAME_MAX_BYTES];
+    char temporary[NAME_MAX_BYTES];
+    manifest_name(aof, false, name, sizeof(name));
+    manifest_name(aof, true, temporary, sizeof(temporary));
+    enum status status = write_manifest(aof, fresh, temporary);
+    if (status == STATUS_OK && renameat(aof->folder, temporary, aof->folder, name) != 0)
+        status = STATUS_IO_ERROR;
+    if (status != STATUS_OK) {
+        log_warning("Fail to write the AOF manifest file %s: %s", name, strerror(errno));
+        return status;
+    }
+    // From here on a restart reads the new one, whatever the folder's fsync says.
+    status = aof_folder_sync(aof);
+    aof_manifest_deinit(&aof->manifest);
+    aof->manifest = *fresh;
+    *fresh = (struct aof_manifest){0};
+    aof->has_manifest = true;
+    return status;
+}
+
+void aof_drop_history(struct aof *aof) {
+    struct aof_file_list *history = &aof->manifest.history;
+    if (history->count == 0 || aof->options->keeps_history) return;
+    for (size_t i = 0; i < history->count; i++) {
+        log_notice("Removing the history file %s in the background", history->items[i].name);
+        if (unlinkat(aof->folder, history->items[i].name, 0) != 0 && errno != ENOENT)
+            log_warning("Can't remove the history file %s: %s", history->items[i].name,
+                        strerror(errno));
+    }
+    struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
+    aof_manifest_drop_history(&fresh);
+    // If that fails they stay listed, and are looked for again by the next one.
+    if (aof_manifest_replace(aof, &fresh) != STATUS_OK) aof_manifest_deinit(&fresh);
+}
+
+/* -- reading it -- */
+
+static enum status read_whole(int file, struct buffer *out) {
+    for (;;) {
+        uint8_t *at = buffer_reserve(out, 4096);
+        ssize_t got = read(file, at, 4096);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return STATUS_IO_ERROR;
+        if (got == 0) return STATUS_OK;
+        out->len += (size_t)got;
+        if (out->len > MANIFEST_BYTES_MAX) return STATUS_TOO_BIG;
+    }
+}
+
+static void report(const struct aof_manifest_error *error) {
+    struct buffer text = {0};
+    aof_manifest_error_format(error, &text);
+    log_warning("%.*s", (int)text.len, (const char *)text.data);
+    buffer_deinit(&text);
+}
+
+/* Files of a log that no manifest lists: one was lost, and what they hold would be appended to or
+ * overwritten. */
+static bool has_orphans(struct aof *aof) {
+    size_t prefix_len = strlen(aof->options->file_prefix);
+    int copy = openat(aof->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = copy < 0 ? NULL : fdopendir(copy);
+    if (folder == NULL) return false;
+    bool has = false;
+    for (struct dirent *entry = readdir(folder); entry != NULL && !has; entry = readdir(folder)) {
+        if (strncmp(entry->d_name, aof->options->file_prefix, prefix_len) != 0) continue;
+        const char *rest = entry->d_name + prefix_len;
+        if (*rest != '.' || rest[1] < '0' || rest[1] > '9') continue;
+        has = true;
+        log_warning("The append-only file %s is listed nowhere: there is no manifest. The server "
+                    "does not start, so that nothing is overwritten. Bring the manifest back, or "
+                    "move the files away.",
+                    entry->d_name);
+    }
+    closedir(folder);
+    return has;
+}
+
+static enum status read_manifest(struct aof *aof) {
+    char name[NAME_MAX_BYTES];
+    manifest_name(aof, false, name, sizeof(name));
+    int file = openat(aof->folder, name, O_RDONLY | O_CLOEXEC);
+    if (file < 0 && errno == ENOENT) return has_orphans(aof) ? STATUS_BAD_FORMAT : STATUS_OK;
+    struct buffer text = {0};
+    enum status status = file < 0 ? STATUS_IO_ERROR : read_whole(file, &text);
+    struct aof_manifest_error error = {.reason = "Read AOF manifest failed"};
+    if (status == STATUS_OK)
+        status = aof_manifest_parse(buffer_view(&text), &aof->manifest, &error);
+    if (status != STATUS_OK) report(&error);
+    buffer_deinit(&text);
+    if (file >= 0) close(file);
+    return status;
+}
+
+/* -- a log of before there were manifests: one file in the data folder -- */
+
+static bool is_in_folder(const struct aof *aof, const char *name) {
+    struct stat status;
+    return aof->folder >= 0 && fstatat(aof->folder, name, &status, 0) == 0;
+}
+
+/* The file is there, and the manifest is empty or was written by an upgrade that did not finish. */
+static bool has_old_file(const struct aof *aof) {
+    const char *name = aof->options->file_prefix;
+    struct stat status;
+    if (stat(name, &status) != 0 || !S_ISREG(status.st_mode)) return false;
+    const struct aof_manifest *manifest = &aof->manifest;
+    if (aof_manifest_is_empty(manifest)) return true;
+    return manifest->base.name != NULL && manifest->increments.count == 0 &&
+           strcmp(manifest->base.name, name) == 0 && !is_in_folder(aof, name);
+}
+
+static enum status adopt_old_file(struct aof *aof) {
+    const char *name = aof->options->file_prefix;
+    enum status status = aof_folder_open(aof, true);
+    if (status == STATUS_OK && aof_manifest_is_empty(&aof->manifest)) {
+        struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
+        aof_manifest_adopt_base(&fresh, name);
+        status = aof_manifest_replace(aof, &fresh);
+        if (status != STATUS_OK) aof_manifest_deinit(&fresh);
+    }
+    if (status != STATUS_OK) return status;
+    if (renameat(AT_FDCWD, name, aof->folder, name) != 0) {
+        log_warning("Error trying to move the old AOF file %s into dir %s: %s", name,
+                    aof->options->folder, strerror(errno));
+        return STATUS_IO_ERROR;
+    }
+    sync_folder_above();
+    log_notice("Successfully migrated an old-style AOF file (%s) into the AOF directory (%s).",
+               name, aof->options->folder);
+    return aof_folder_sync(aof);
+}
+
+enum status aof_manifest_load(struct aof *aof) {
+    if (aof->has_manifest) return STATUS_OK;
+    enum status status = aof_folder_open(aof, false);
+    if (status == STATUS_OK) {
+        status = read_manifest(aof);
+    } else if (status == STATUS_NOT_FOUND) {
+        status = STATUS_OK;
+    }
+    if (status == STATUS_OK && has_old_file(aof)) status = adopt_old_file(aof);
+    aof->has_manifest = status == STATUS_OK;
+    return status;
+}
