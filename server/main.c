@@ -332,10 +332,12 @@ static bool load_dump(struct server *server) {
     struct databases *fresh = databases_create_sibling(server->databases);
     enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
     if (status == STATUS_OK) {
+        exclusive_begin(server->exclusive, NULL);
         databases_adopt(server->databases, fresh);
         bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
                                               : server->replication_options.target.host[0] != '\0';
         replication_restore(server->modules.replication, &loaded.replication, will_follow);
+        exclusive_end(server->exclusive, NULL);
         return true;
     }
     databases_destroy(fresh);
@@ -347,12 +349,23 @@ static bool load_dump(struct server *server) {
     return false;
 }
 
-/* With an append-only file the dump file counts for nothing. */
-static bool load_data(struct server *server) {
-    if (!server->aof_options.is_on) return load_dump(server);
+static bool load_log(struct server *server) {
     bool is_loaded = aof_load(server->modules.aof, server->node_worker);
+    exclusive_begin(server->exclusive, NULL);
     dispatcher_reset_stats(server->dispatcher); // Nobody sent what was loaded.
-    return is_loaded && aof_start(server->modules.aof);
+    is_loaded = is_loaded && aof_start(server->modules.aof);
+    exclusive_end(server->exclusive, NULL);
+    return is_loaded;
+}
+
+/* While the workers answer LOADING. With an append-only file the dump file counts for nothing. */
+static bool load_data(struct server *server) {
+    return server->aof_options.is_on ? load_log(server) : load_dump(server);
+}
+
+static void set_loading(struct server *server, bool is_loading) {
+    dispatcher_set_admission(server->dispatcher, ADMISSION_LOADING, is_loading);
+    snapshot_set_loading(server->modules.snapshotter, is_loading);
 }
 
 static void create_keyspace(struct server *server) {
@@ -579,9 +592,32 @@ static bool create_cluster(struct server *server, char *error, size_t cap) {
     return true;
 }
 
-static bool start_listening(struct server *server, char *error, size_t cap) {
-    return network_listen(server->modules.network, error, cap) &&
-           (!server->is_cluster || cluster_start(server->modules.cluster, error, cap));
+/* Clients are answered from here on. Their first answer may be LOADING. */
+static bool start_serving(struct server *server, char *error, size_t cap) {
+    if (!network_listen(server->modules.network, error, cap)) return false;
+    set_loading(server, true);
+    network_start(server->modules.network);
+    return true;
+}
+
+/* The data, then what speaks to other nodes about it. */
+static bool start_all(struct server *server, char *error, size_t cap) {
+    if (!load_data(server)) {
+        snprintf(error, cap, "The data could not be loaded");
+        return false;
+    }
+    exclusive_begin(server->exclusive, NULL);
+    bool is_started = !server->is_cluster || cluster_start(server->modules.cluster, error, cap);
+    if (is_started) replication_start(server->modules.replication);
+    set_loading(server, false);
+    exclusive_end(server->exclusive, NULL);
+    if (!is_started) return false;
+    lifecycle_write_pid_file(&server->lifecycle_options);
+    lifecycle_catch_signals(server->lifecycle);
+    log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
+               (unsigned long long)server->network_options.port,
+               (unsigned long long)server->network_options.worker_threads);
+    return true;
 }
 
 static int run(struct server *server) {
@@ -597,25 +633,18 @@ static int run(struct server *server) {
     create_modules(server);
     prepare_crash_report(server);
     int status = 1;
-    if (!create_cluster(server, error, sizeof(error))) {
+    if (!create_cluster(server, error, sizeof(error)) ||
+        !start_serving(server, error, sizeof(error))) {
         refuse_start(error);
-    } else if (!load_data(server)) {
-        refuse_start("The data could not be loaded");
-    } else if (start_listening(server, error, sizeof(error))) {
-        lifecycle_write_pid_file(&server->lifecycle_options);
-        lifecycle_catch_signals(server->lifecycle);
-        replication_start(server->modules.replication);
-        network_start(server->modules.network);
-        log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
-                   (unsigned long long)server->network_options.port,
-                   (unsigned long long)server->network_options.worker_threads);
+    } else if (!start_all(server, error, sizeof(error))) {
+        network_stop(server->modules.network, 0);
+        refuse_start(error);
+    } else {
         loop_run(server->node_loop);
         if (server->is_cluster) cluster_stop(server->modules.cluster);
         network_stop(server->modules.network, STOP_GRACE_MS);
         lifecycle_remove_pid_file(&server->lifecycle_options);
         status = 0;
-    } else {
-        refuse_start(error);
     }
     destroy_modules(server);
     return status;

@@ -19,7 +19,8 @@ struct load {
     const char *name; /* Of the file at work. */
     int file;
     bool is_base;
-    bool is_last; /* Its tail may be missing. */
+    bool is_last;   /* Its tail may be missing. */
+    bool is_parked; /* Everybody else is. */
     uint8_t *piece;
     struct session session;
     struct buffer out;
@@ -36,6 +37,7 @@ static enum status read_some(struct load *load, uint8_t *out, size_t cap, size_t
             return STATUS_IO_ERROR;
         }
         *out_len = (size_t)got;
+        snapshot_note_loaded(load->aof->made_of.modules->snapshotter, *out_len);
         return STATUS_OK;
     }
 }
@@ -68,7 +70,10 @@ static enum status load_rdb(struct load *load, uint64_t *out_end) {
         databases_destroy(fresh);
         return status;
     }
+    struct exclusive *exclusive = load->aof->made_of.exclusive;
+    if (!load->is_parked) exclusive_begin(exclusive, NULL);
     databases_adopt(databases, fresh);
+    if (!load->is_parked) exclusive_end(exclusive, NULL);
     *out_end = loaded.bytes;
     if (lseek(load->file, (off_t)loaded.bytes, SEEK_SET) >= 0) return STATUS_OK;
     log_warning("Can't go on reading the append only file %s: %s", load->name, strerror(errno));
@@ -96,6 +101,8 @@ static enum status run_command(struct load *load, const struct aof_event *event)
     dispatch_run(load->worker, &load->session, event->argv, (uint32_t)event->argc);
     load->session.block = SESSION_NOT_BLOCKED;
     load->commands++;
+    struct turn *turn = dispatch_worker_turn(load->worker);
+    if (!load->is_parked && turn_should_yield(turn)) turn_yield(turn);
     if (load->session.reply.error_count != errors)
         log_warning("== CRITICAL == This server is sending an error to its AOF-loading-client: "
                     "'%s' after processing the command '%s'",
@@ -197,7 +204,10 @@ static enum status load_content(struct load *load) {
     struct aof_reader *reader = aof_reader_create(&(struct aof_reader_options){
         .start_offset = start, .argument_max_count = INT32_MAX, .keeps_arguments = true});
     begin_session(load);
+    struct turn *turn = dispatch_worker_turn(load->worker);
+    if (!load->is_parked) turn_begin(turn);
     enum status status = run_file(load, reader);
+    if (!load->is_parked) turn_end(turn);
     if (status == STATUS_OK) status = judge(load, reader);
     aof_reader_destroy(reader);
     return status;
@@ -252,11 +262,12 @@ static enum status load_all(struct load *load) {
     return status;
 }
 
-/* The worker owns an exclusive section, or is lent: its commands need no locks. */
-static enum status load_through(struct aof *aof, struct dispatch_worker *worker) {
+/* Nobody else uses the worker, or it owns an exclusive section. */
+static enum status load_through(struct aof *aof, struct dispatch_worker *worker, bool is_parked) {
     struct load *load = mem_alloc_zero(sizeof(*load));
     load->aof = aof;
     load->worker = worker;
+    load->is_parked = is_parked;
     load->piece = mem_alloc(PIECE_BYTES);
     session_init(&load->session, 0, &load->out);
     uint64_t began_ms = clock_monotonic_ms();
@@ -271,12 +282,13 @@ static enum status load_through(struct aof *aof, struct dispatch_worker *worker)
     return status;
 }
 
-static bool load_files(struct aof *aof, struct dispatch_worker *worker) {
+static bool load_files(struct aof *aof, struct dispatch_worker *worker, bool is_parked) {
     uint64_t base = 0;
     uint64_t total = 0;
     if (aof_manifest_is_empty(&aof->manifest)) return true;
     if (sum_bytes(aof, &base, &total) != STATUS_OK) return false;
-    if (total > 0 && load_through(aof, worker) != STATUS_OK) return false;
+    if (!is_parked) snapshot_expect_bytes(aof->made_of.modules->snapshotter, total);
+    if (total > 0 && load_through(aof, worker, is_parked) != STATUS_OK) return false;
     // Again: a tail may have been cut off.
     if (sum_bytes(aof, &base, &total) != STATUS_OK) return false;
     atomic_store(&aof->base_bytes, base);
@@ -286,9 +298,7 @@ static bool load_files(struct aof *aof, struct dispatch_worker *worker) {
 
 bool aof_load(struct aof *aof, struct dispatch_worker *worker) {
     if (aof_manifest_load(aof) != STATUS_OK) return false;
-    dispatch_lend(worker, true);
-    bool is_loaded = load_files(aof, worker);
-    dispatch_lend(worker, false);
+    bool is_loaded = load_files(aof, worker, false);
     snapshot_forget_changes(aof->made_of.modules->snapshotter);
     return is_loaded;
 }
@@ -302,7 +312,7 @@ bool aof_reload(struct aof *aof, struct dispatch_worker *worker) {
     aof_sync_now(aof);
     databases_adopt(databases, databases_create_sibling(databases));
     pthread_mutex_lock(&aof->manifest_lock);
-    bool is_loaded = load_files(aof, worker);
+    bool is_loaded = load_files(aof, worker, true);
     pthread_mutex_unlock(&aof->manifest_lock);
     return is_loaded;
 }

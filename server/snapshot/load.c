@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
@@ -41,6 +42,9 @@ static void take_aux(struct load *load, const struct rdb_item *item) {
                number_parse_i64(item->value, &number)) {
         replication->database = (int)number;
         load->has_database = number >= 0;
+    } else if (bytes_equal_text_nocase(item->name, "used-mem") &&
+               number_parse_i64(item->value, &number) && number >= 0) {
+        atomic_store(&load->snapshotter->loading_used_memory, (uint64_t)number);
     }
 }
 
@@ -52,7 +56,6 @@ static const struct data_type *type_that_loads(const struct load *load, unsigned
     return NULL;
 }
 
-/* Puts a loaded record in place. False: the key is there already. */
 /* The file's word counts where it is of the kind that the policy asks for. */
 static uint32_t access_of(const struct load *load, const struct rdb_item *item) {
     const struct memory_options *options = &load->snapshotter->options.types->memory;
@@ -169,12 +172,19 @@ enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot
     return status;
 }
 
+struct file_input {
+    struct snapshotter *snapshotter;
+    int fd;
+};
+
 static enum status fill_from_file(void *state, uint8_t *out, size_t cap, size_t *out_len) {
+    const struct file_input *input = state;
     for (;;) {
-        ssize_t got = read(*(int *)state, out, cap);
+        ssize_t got = read(input->fd, out, cap);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return STATUS_IO_ERROR;
         *out_len = (size_t)got;
+        snapshot_note_loaded(input->snapshotter, *out_len);
         return STATUS_OK;
     }
 }
@@ -189,8 +199,12 @@ enum status snapshot_load_file(struct snapshotter *snapshotter, struct databases
         snprintf(out->error, sizeof(out->error), "can't open '%s': %s", name, strerror(errno));
         return STATUS_IO_ERROR;
     }
+    struct stat attributes;
+    if (atomic_load(&snapshotter->is_loading) && fstat(fd, &attributes) == 0)
+        snapshot_expect_bytes(snapshotter, (uint64_t)attributes.st_size);
     uint64_t began_ms = clock_monotonic_ms();
-    const struct snapshot_source source = {fill_from_file, &fd};
+    struct file_input input = {snapshotter, fd};
+    const struct snapshot_source source = {fill_from_file, &input};
     enum status status = snapshot_load(snapshotter, &source, into, drops_expired, out);
     close(fd);
     if (status == STATUS_OK) {

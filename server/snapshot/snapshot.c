@@ -13,6 +13,8 @@
 #include "server/command/command_words.h"
 #include "server/snapshot/snapshot_internal.h"
 
+enum { TELL_LOADING_MS = 5000 };
+
 enum { RETRY_AFTER_MS = 5000 };
 
 /* -- life -- */
@@ -54,6 +56,54 @@ void snapshot_forget_changes(struct snapshotter *snapshotter) {
 
 void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading) {
     atomic_store(&snapshotter->is_loading, is_loading);
+    if (!is_loading) atomic_store(&snapshotter->loading_total_bytes, 0);
+}
+
+void snapshot_expect_bytes(struct snapshotter *snapshotter, uint64_t total_bytes) {
+    atomic_store(&snapshotter->loading_bytes, 0);
+    atomic_store(&snapshotter->loading_used_memory, 0);
+    atomic_store(&snapshotter->loading_began_s, clock_wall_ms() / 1000);
+    snapshotter->loading_told_ms = clock_monotonic_ms();
+    atomic_store(&snapshotter->loading_total_bytes, total_bytes);
+    atomic_store(&snapshotter->is_loading, true);
+}
+
+static double loaded_percent(const struct snapshotter *snapshotter) {
+    uint64_t total = atomic_load(&snapshotter->loading_total_bytes);
+    uint64_t done = atomic_load(&snapshotter->loading_bytes);
+    return total == 0 || done > total ? 100 : (double)done * 100 / (double)total;
+}
+
+/* At the pace so far. */
+static uint64_t loading_seconds_left(const struct snapshotter *snapshotter) {
+    uint64_t passed = clock_wall_ms() / 1000 - atomic_load(&snapshotter->loading_began_s);
+    double percent = loaded_percent(snapshotter);
+    if (percent <= 0) return 1;
+    return (uint64_t)((double)passed * (100 - percent) / percent);
+}
+
+void snapshot_note_loaded(struct snapshotter *snapshotter, uint64_t bytes) {
+    uint64_t total = atomic_load(&snapshotter->loading_total_bytes);
+    if (total == 0) return;
+    atomic_fetch_add(&snapshotter->loading_bytes, bytes);
+    uint64_t now_ms = clock_monotonic_ms();
+    if (now_ms - snapshotter->loading_told_ms < TELL_LOADING_MS) return;
+    snapshotter->loading_told_ms = now_ms;
+    log_notice("Loading: %.1f%% of %llu MB, about %llu seconds left", loaded_percent(snapshotter),
+               (unsigned long long)(total >> 20),
+               (unsigned long long)loading_seconds_left(snapshotter));
+}
+
+static void loading_info(const struct snapshotter *snapshotter, struct buffer *out) {
+    buffer_append_format(
+        out,
+        "loading_start_time:%llu\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:%llu\r\n"
+        "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%llu\r\n",
+        (unsigned long long)atomic_load(&snapshotter->loading_began_s),
+        (unsigned long long)atomic_load(&snapshotter->loading_total_bytes),
+        (unsigned long long)atomic_load(&snapshotter->loading_used_memory),
+        (unsigned long long)atomic_load(&snapshotter->loading_bytes), loaded_percent(snapshotter),
+        (unsigned long long)loading_seconds_left(snapshotter));
 }
 
 /* -- save points -- */
@@ -300,6 +350,8 @@ void snapshot_info(void *state, struct buffer *out) {
         (long long)current_s, (unsigned long long)snapshotter->saves,
         (unsigned long long)snapshotter->loaded_expired,
         (unsigned long long)snapshotter->loaded_keys);
+    if (atomic_load(&snapshotter->is_loading) && atomic_load(&snapshotter->loading_total_bytes) > 0)
+        loading_info(snapshotter, out);
     buffer_append_format(out,
                          "snapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
                          "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n",

@@ -149,3 +149,7 @@ void snapshot_forget_changes(struct snapshotter *snapshotter);
 void snapshot_info(void *snapshotter, struct buffer *out);
 /* Shown while a load runs; set by whoever loads. */
 void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading);
+/* Files of so many bytes are about to be read: INFO and now and then a line in the log tell how far
+ * that is. Ends with snapshot_set_loading(false). */
+void snapshot_expect_bytes(struct snapshotter *snapshotter, uint64_t total_bytes);
+void snapshot_note_loaded(struct snapshotter *snapshotter, uint64_t bytes); /* More of them. */

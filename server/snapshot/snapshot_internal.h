@@ -56,6 +56,11 @@ struct snapshotter {
     uint64_t changes_at_begin;
 
     _Atomic bool is_loading;
+    _Atomic uint64_t loading_bytes; /* Of files at the start; 0 in all of them else. */
+    _Atomic uint64_t loading_total_bytes;
+    _Atomic uint64_t loading_used_memory; /* As the file says. */
+    _Atomic uint64_t loading_began_s;
+    uint64_t loading_told_ms; /* The loader's alone. */
     uint64_t loaded_keys;
     uint64_t loaded_expired;
     _Atomic uint64_t preimage_us_max;
