@@ -350,6 +350,10 @@ def test_it_rewrites_by_itself(lab):
 
 # -- on and off --
 
+def has_no_rewrite(info):
+    return info['aof_rewrite_in_progress'] == '0' and info['aof_rewrite_scheduled'] == '0'
+
+
 def test_switching_on_and_off(lab):
     node = lab.node({'enable-debug-command': 'yes'}, workers=4)
     with node.connect() as connection:
@@ -370,8 +374,7 @@ def test_switching_on_and_off(lab):
         node.call('CONFIG', 'SET', 'appendonly', 'yes')
         node.call('CONFIG', 'SET', 'appendonly', 'no')
     node.call('CONFIG', 'SET', 'appendonly', 'yes')
-    wait_for(lambda: node.info('persistence')['aof_rewrite_in_progress'] == '0' and
-             node.info('persistence')['aof_rewrite_scheduled'] == '0', 'the rewrite ends')
+    wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the rewrite ends')
     node.call('SET', 'kept', '1')
     before = digest(node)
     assert digest(crash(node)) == before
