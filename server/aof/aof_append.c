@@ -191,8 +191,9 @@ static bool sync_files(struct aof *aof) {
     return is_synced;
 }
 
+/* Without its first base a log brings nothing back. */
 uint64_t aof_synced_position(const struct aof *aof) {
-    return atomic_load(&aof->synced);
+    return atomic_load(&aof->state) == AOF_ON ? atomic_load(&aof->synced) : 0;
 }
 
 uint64_t aof_synced_offset(const struct aof *aof) {

@@ -496,6 +496,43 @@ def test_a_full_disk_refuses_writes_until_there_is_room(lab):
     assert digest(crash(node)) == before
 
 
+@pytest.fixture
+def small_disk(lab):
+    """A node whose log lies on a disk of 1 MB; a function makes it larger."""
+    node = lab.node(AOF, start=False)
+    os.makedirs(folder(node))
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder(node)],
+                      capture_output=True, timeout=10).returncode != 0:
+        pytest.skip('no right to mount')
+    try:
+        yield node, lambda: subprocess.run(['mount', '-o', 'remount,size=16m', folder(node)], check=True, timeout=10)
+    finally:
+        node.kill()
+        subprocess.run(['umount', '-l', folder(node)], check=True, timeout=10)
+
+
+def test_a_disk_without_room_refuses_writes_and_rewrites(small_disk):
+    node, enlarge = small_disk
+    node.start()
+    for index in range(100):
+        try:
+            node.call('SET', 'k%d' % index, 'x' * 100000)
+        except ReplyError as error:
+            assert 'MISCONF Errors writing to the AOF file: No space left on device' in str(error)
+            break
+    else:
+        pytest.fail('the disk has never been full')
+    node.call('BGREWRITEAOF')
+    wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the rewrite ends')
+    assert node.info('persistence')['aof_last_bgrewrite_status'] == 'err'
+    enlarge()
+    wait_for(lambda: node.call('SET', 'more', 'v') == b'OK', 'writes go on')
+    before = digest(node)
+    assert digest(crash(node)) == before
+    rewrite(node)
+    assert digest(crash(node)) == before
+
+
 def test_a_full_disk_ends_a_server_that_always_fsyncs(lab):
     node = lab.node({**AOF, 'appendfsync': 'always'})
     node.call('SET', 'k', 'v')
