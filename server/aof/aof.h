@@ -98,7 +98,7 @@ void aof_tick(struct aof *aof, uint64_t monotonic_ms);
 /* The MISCONF text while ADMISSION_LOG_ERROR is set. */
 const char *aof_error_text(const struct aof *aof);
 
-/* Log position up to which everything is on the disk. Any thread. */
+/* Log position up to which a restart would find everything; 0 while waiting. Any thread. */
 uint64_t aof_synced_position(const struct aof *aof);
 /* On a replica: what its primary sent up to this replication offset is on the disk. */
 uint64_t aof_synced_offset(const struct aof *aof);

@@ -191,8 +191,9 @@ static bool sync_files(struct aof *aof) {
     return is_synced;
 }
 
+/* Without its first base a log brings nothing back. */
 uint64_t aof_synced_position(const struct aof *aof) {
-    return atomic_load(&aof->synced);
+    return atomic_load(&aof->state) == AOF_ON ? atomic_load(&aof->synced) : 0;
 }
 
 uint64_t aof_synced_offset(const struct aof *aof) {
@@ -271,8 +272,8 @@ static void *run(void *arg) {
     while (wait_for_work(aof, next_ms)) {
         bool is_tick = clock_monotonic_ms() >= next_ms;
         if (is_tick) next_ms = clock_monotonic_ms() + TICK_MS;
-        // With everysec a wake-up before its time (the end of another policy) has nothing to do.
-        if (is_tick || policy_of(aof) == AOF_SYNC_ALWAYS) look_after(aof);
+        // A retired file is not put off: no later one may be on the disk without it.
+        if (is_tick || policy_of(aof) == AOF_SYNC_ALWAYS || has_retired(aof)) look_after(aof);
     }
     return NULL;
 }
@@ -331,6 +332,7 @@ void aof_switch_file(struct aof *aof, int file, uint64_t bytes) {
     aof->file = file;
     aof->file_bytes = bytes;
     pthread_mutex_unlock(&aof->file_lock);
+    if (old >= 0 && !is_full) wake_thread(aof, false);
     if (old < 0 || !is_full) return;
     // The thread has not come round for long: then this is what it takes.
     if (fdatasync(old) != 0) note_error(aof, &aof->has_sync_error, errno);

@@ -238,6 +238,7 @@ static void end_rewrite(struct aof_rewrite *rewrite, enum status status) {
     note_outcome(aof, rewrite, status);
     if (is_ours && rewrite->kind == REWRITE_FIRST && status == STATUS_OK) {
         atomic_store(&aof->state, AOF_ON);
+        if (aof->made_of.synced != NULL) aof->made_of.synced(aof->made_of.synced_state);
     } else if (is_ours && rewrite->kind == REWRITE_FIRST) {
         // Nothing follows from what was logged meanwhile: the next try begins anew.
         journal_close_log(aof->journal);

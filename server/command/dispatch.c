@@ -457,15 +457,16 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
 
 /* Of a primary's stream the log wants what changes data, as it came. */
 static bool is_logged_as_it_came(const struct command_context *context) {
-    return context->session->kind == SESSION_PRIMARY &&
-           ((context->command->flags & COMMAND_WRITE) != 0 || context->changes > 0) &&
+    return ((context->command->flags & COMMAND_WRITE) != 0 || context->changes > 0) &&
            journal_is_logged(context->modules->journal);
 }
 
 /* Notes a command as its own effect when the handler said nothing else. */
 static void add_own_effect(struct command_context *context) {
-    bool is_own_effect = context->changes > 0 && !context->has_effects && context->is_journaled;
-    if (LIKELY(!is_own_effect) && LIKELY(!is_logged_as_it_came(context))) return;
+    bool is_own_effect = context->is_journaled && context->changes > 0 && !context->has_effects;
+    if (LIKELY(!is_own_effect) &&
+        (LIKELY(context->session->kind != SESSION_PRIMARY) || !is_logged_as_it_came(context)))
+        return;
     journal_unit_add(context->unit, keyspace_database(context->keyspace), context->argv,
                      context->argc);
 }
@@ -672,8 +673,9 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
         context.key_argument = entry->single_key;
         context.first_key = worker->keys[0];
     }
-    if (UNLIKELY(dispatcher_admission(worker->dispatcher) != 0 ||
-                 session->kind != SESSION_NORMAL)) {
+    bool is_plain =
+        dispatcher_admission(worker->dispatcher) == 0 && session->kind == SESSION_NORMAL;
+    if (UNLIKELY(!is_plain)) {
         uint32_t errors_before = session->reply.error_count;
         enum admission_verdict verdict =
             admit(worker, &context, plan->flags, worker->keys, plan->key_count);
@@ -704,8 +706,7 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
     } else {
         dispatch_commit(worker, session);
     }
-    if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_GATE) != 0))
-        dispatch_note_need(worker, session, row);
+    if (UNLIKELY(!is_plain)) dispatch_note_need(worker, session, row);
     if (UNLIKELY(worker->noted_count > 0)) blocking_serve_locked(worker);
     return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
 }

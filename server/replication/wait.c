@@ -104,9 +104,7 @@ void waiters_check(struct replication *replication) {
 }
 
 void replication_log_synced(struct replication *replication) {
-    // An unlocked look: who waits from now on looks for itself.
-    if (__atomic_load_n(&replication->waiters, __ATOMIC_SEQ_CST) != NULL)
-        waiters_check(replication);
+    waiters_check(replication);
 }
 
 struct look {

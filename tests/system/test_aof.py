@@ -350,6 +350,10 @@ def test_it_rewrites_by_itself(lab):
 
 # -- on and off --
 
+def has_no_rewrite(info):
+    return info['aof_rewrite_in_progress'] == '0' and info['aof_rewrite_scheduled'] == '0'
+
+
 def test_switching_on_and_off(lab):
     node = lab.node({'enable-debug-command': 'yes'}, workers=4)
     with node.connect() as connection:
@@ -370,8 +374,7 @@ def test_switching_on_and_off(lab):
         node.call('CONFIG', 'SET', 'appendonly', 'yes')
         node.call('CONFIG', 'SET', 'appendonly', 'no')
     node.call('CONFIG', 'SET', 'appendonly', 'yes')
-    wait_for(lambda: node.info('persistence')['aof_rewrite_in_progress'] == '0' and
-             node.info('persistence')['aof_rewrite_scheduled'] == '0', 'the rewrite ends')
+    wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the rewrite ends')
     node.call('SET', 'kept', '1')
     before = digest(node)
     assert digest(crash(node)) == before
@@ -490,6 +493,43 @@ def test_a_full_disk_refuses_writes_until_there_is_room(lab):
     wait_for(lambda: node.call('SET', 'more', 'v') == b'OK', 'writes go on')
     assert 'AOF write error looks solved' in node.log_text()
     before = digest(node)
+    assert digest(crash(node)) == before
+
+
+@pytest.fixture
+def small_disk(lab):
+    """A node whose log lies on a disk of 1 MB; a function makes it larger."""
+    node = lab.node(AOF, start=False)
+    os.makedirs(folder(node))
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder(node)],
+                      capture_output=True, timeout=10).returncode != 0:
+        pytest.skip('no right to mount')
+    try:
+        yield node, lambda: subprocess.run(['mount', '-o', 'remount,size=16m', folder(node)], check=True, timeout=10)
+    finally:
+        node.kill()
+        subprocess.run(['umount', '-l', folder(node)], check=True, timeout=10)
+
+
+def test_a_disk_without_room_refuses_writes_and_rewrites(small_disk):
+    node, enlarge = small_disk
+    node.start()
+    for index in range(100):
+        try:
+            node.call('SET', 'k%d' % index, 'x' * 100000)
+        except ReplyError as error:
+            assert 'MISCONF Errors writing to the AOF file: No space left on device' in str(error)
+            break
+    else:
+        pytest.fail('the disk has never been full')
+    node.call('BGREWRITEAOF')
+    wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the rewrite ends')
+    assert node.info('persistence')['aof_last_bgrewrite_status'] == 'err'
+    enlarge()
+    wait_for(lambda: node.call('SET', 'more', 'v') == b'OK', 'writes go on')
+    before = digest(node)
+    assert digest(crash(node)) == before
+    rewrite(node)
     assert digest(crash(node)) == before
 
 
