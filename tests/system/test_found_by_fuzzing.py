@@ -13,6 +13,23 @@ SEQUENCES = {
         ['BITCOUNT', 's', '5', '2', 'x'], ['BITCOUNT', 's', '-1', '-1', 'x'], ['BITCOUNT', 's', '-2', '-1', 'BIT'],
         ['BITPOS', 's', '1', '-2', '-100', 'x'], ['BITPOS', 's', '1', '-2', '-100', 'BIT'],
     ],
+    # seed 303
+    'a field that is set to what lies far below it': [
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i16', '91', str(-2 ** 63)], ['GET', 'b'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i16', '0', str(-2 ** 63 + 32767), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i16', '0', str(-2 ** 63 + 32768), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i16', '0', str(-2 ** 63 + 32766), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i16', '0', str(2 ** 63 - 1), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i16', '0', '-32769', 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'u16', '0', str(-2 ** 63), 'GET', 'u16', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i64', '0', str(-2 ** 63), 'GET', 'i64', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'SET', 'i63', '0', str(-2 ** 63), 'GET', 'i63', '0'],
+        ['BITFIELD', 'b', 'OVERFLOW', 'SAT', 'INCRBY', 'i16', '0', str(-2 ** 63), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'SET', 'i16', '0', '5', 'OVERFLOW', 'SAT', 'INCRBY', 'i16', '0', str(-2 ** 63), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'SET', 'i16', '0', '-5', 'OVERFLOW', 'SAT', 'INCRBY', 'i16', '0', str(-2 ** 63), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'SET', 'i16', '0', '-5', 'OVERFLOW', 'SAT', 'INCRBY', 'i16', '0', str(2 ** 63 - 1), 'GET', 'i16', '0'],
+        ['BITFIELD', 'b', 'SET', 'u16', '0', '5', 'OVERFLOW', 'SAT', 'INCRBY', 'u16', '0', str(-2 ** 63), 'GET', 'u16', '0'],
+    ],
 }
 
 

@@ -75,7 +75,9 @@ bool bits_add(uint64_t value, int64_t increment, unsigned width, bool is_signed,
     uint64_t mask = width == 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
     if (sum < min || sum > max) {
         if (overflow == BITS_FAIL) return false;
-        if (overflow == BITS_SATURATE) sum = sum < min ? min : max;
+        // Redis 7.0 counts the room above in 64 bits: what lies too far below has none, it finds.
+        bool has_wrapped = is_signed && width < 64 && max - (int64_t)value > INT64_MAX;
+        if (overflow == BITS_SATURATE) sum = sum < min && !has_wrapped ? min : max;
     }
     *out = (uint64_t)sum & mask;
     return true;
