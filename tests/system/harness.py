@@ -162,6 +162,9 @@ class Node:
                 raise StartFailed('%s ended with %s:\n%s' % (self.name, self.process.returncode, self.log_tail()))
             try:
                 with Connection(self.port, timeout=2.0) as connection:
+                    if self.options.get('requirepass'):  # A stranger is not told that data is being loaded.
+                        connection.send('AUTH', self.options['requirepass'])
+                        connection.read()
                     connection.send('PING')
                     reply = connection.read()
                     if reply == b'PONG' or isinstance(reply, ReplyError) and reply.code in ('NOAUTH', 'MASTERDOWN'):
