@@ -592,10 +592,18 @@ static bool create_cluster(struct server *server, char *error, size_t cap) {
     return true;
 }
 
+/* A server that begins with nothing, and belongs to nobody, has nothing to make its clients wait
+ * for. */
+static bool has_to_load(const struct server *server) {
+    return server->is_cluster || server->aof_options.is_on ||
+           server->replication_options.target.host[0] != '\0' ||
+           access(server->snapshot_options.file_name, F_OK) == 0;
+}
+
 /* Clients are answered from here on. Their first answer may be LOADING. */
 static bool start_serving(struct server *server, char *error, size_t cap) {
     if (!network_listen(server->modules.network, error, cap)) return false;
-    set_loading(server, true);
+    if (has_to_load(server)) set_loading(server, true);
     network_start(server->modules.network);
     return true;
 }
