@@ -23,9 +23,9 @@ bool generic_database(struct command_context *context, uint32_t argument, unsign
 static void rename_record(struct command_context *context, const struct key *source,
                           const struct key *target) {
     struct table_entry entry;
-    if (context_find_for_write(context, target, &entry))
+    if (context_find_to_remove(context, target, &entry))
         generic_delete(context, target, &entry, context->types->lazy_server_del);
-    bool is_there = context_find_for_write(context, source, &entry);
+    bool is_there = context_find_to_remove(context, source, &entry);
     ASSERT(is_there);
     struct record *record = context_detach(context, source, &entry);
     context_insert_take(context, target, record_with_key(record, target->name));
