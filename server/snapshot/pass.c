@@ -1,3 +1,5 @@
+#include <time.h>
+
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/fault_stack.h"
@@ -149,10 +151,32 @@ static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t
     return false;
 }
 
+/* rdb-key-save-delay: makes a pass last, for tests. Nobody who waits for the pass waits for this.
+ */
+static void dawdle(struct snapshot_pass *pass, uint64_t keys) {
+    int64_t delay_us = pass->snapshotter->options.options->key_delay_us;
+    uint64_t us = delay_us < 0 ? keys / (uint64_t)-delay_us : keys * (uint64_t)delay_us;
+    if (LIKELY(us == 0)) return;
+    turn_end(pass->turn);
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += (time_t)(us / 1000000);
+    end.tv_nsec += (long)(us % 1000000) * 1000;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&pass->lock);
+    while (pass->wanted_count == 0 && !atomic_load(&pass->is_aborted)) {
+        if (pthread_cond_timedwait(&pass->has_room, &pass->lock, &end) != 0) break;
+    }
+    pthread_mutex_unlock(&pass->lock);
+    turn_begin(pass->turn);
+}
+
 static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
     struct slot_lock *lock = &databases_slot(pass->snapshotter->options.databases, slot)->lock;
     bool has_more = true;
     while (has_more) {
+        uint64_t keys = pass->keys_written;
         pass_values_write(pass);
         slot_lock_acquire(lock);
         uint64_t began_us = clock_monotonic_us();
@@ -160,6 +184,7 @@ static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uin
         slot_lock_release(lock);
         snapshot_note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
         pass_output_wait(pass);
+        dawdle(pass, pass->keys_written - keys);
     }
 }
 

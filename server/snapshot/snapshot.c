@@ -328,6 +328,13 @@ const struct option snapshot_option_rows[] = {
         .doc = "Refuse writes after a failed save while there are save points.",
     },
     {
+        .name = "rdb-key-save-delay",
+        .field = OPTION_INT(struct snapshot_options, key_delay_us),
+        .range = {.initial = 0, .min = INT32_MIN, .max = INT32_MAX},
+        .live = true,
+        .doc = "Microseconds that a snapshot sleeps for each key, for tests; below 0: -1/N a key.",
+    },
+    {
         .name = "snapshot-buffer-limit",
         .field = OPTION_MEMORY(struct snapshot_options, buffer_limit),
         .range = {.initial = 268435456, .min = 0, .max = INT64_MAX},

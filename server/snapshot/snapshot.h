@@ -41,6 +41,7 @@ struct snapshot_options {
     bool is_compressing;
     bool has_checksum;
     bool stops_writes_on_error;
+    int64_t key_delay_us;  /* How long a pass sleeps for each key that it has written. */
     uint64_t buffer_limit; /* Bytes that a pass may hold for its sink; 0: no limit. */
     struct save_points save_points;
 };
