@@ -507,6 +507,29 @@ void keyspace_moved(struct keyspace *keyspace, const struct key *key, struct tab
     table_swap(&keyspace->tables[key->slot], entry, record);
 }
 
+/* A pass that has not seen a record loses it when it changes without before_change. */
+static void check_seen(struct keyspace *keyspace, const struct key *key,
+                       const struct record *record) {
+    for (unsigned i = 0; keyspace->databases->pass_count > 0 && i < PASS_MAX; i++)
+        ASSERT(!is_unseen(keyspace->databases->passes[i], keyspace, key, record));
+}
+
+static struct record *take_out(struct keyspace *keyspace, const struct key *key,
+                               struct table_entry *entry) {
+    struct record *record = entry->record;
+    if (record_has_deadline(record)) uncount_deadline(keyspace, record_deadline_ms(record));
+    atomic_fetch_sub_explicit(group_count(keyspace, key->slot), 1, memory_order_relaxed);
+    record = table_detach(&keyspace->tables[key->slot], entry, &keyspace->databases->hasher);
+    note_slot_keys(keyspace, key->slot);
+    return record;
+}
+
+struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
+                               struct table_entry *entry) {
+    check_seen(keyspace, key, entry->record);
+    return take_out(keyspace, key, entry);
+}
+
 static void part_with(struct keyspace *keyspace, struct record *record,
                       struct keyspace_orphan *orphan, bool is_lazy) {
     if (UNLIKELY(orphan != NULL)) {
@@ -532,26 +555,17 @@ void keyspace_replace_take(struct keyspace *keyspace, const struct key *key,
     part_with(keyspace, old, orphan, true);
 }
 
-struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
-                               struct table_entry *entry) {
-    struct record *record = entry->record;
-    if (record_has_deadline(record)) uncount_deadline(keyspace, record_deadline_ms(record));
-    atomic_fetch_sub_explicit(group_count(keyspace, key->slot), 1, memory_order_relaxed);
-    record = table_detach(&keyspace->tables[key->slot], entry, &keyspace->databases->hasher);
-    note_slot_keys(keyspace, key->slot);
-    return record;
-}
-
 void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry,
                      bool is_lazy) {
     struct keyspace_orphan *orphan = give_whole(keyspace, key, entry->record);
-    struct record *record = keyspace_detach(keyspace, key, entry);
+    struct record *record = take_out(keyspace, key, entry);
     part_with(keyspace, record, orphan, is_lazy);
 }
 
 struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key *key,
                                      struct table_entry *entry, int64_t deadline_ms) {
     struct record *record = entry->record;
+    check_seen(keyspace, key, record);
     if (record_has_deadline(record)) uncount_deadline(keyspace, record_deadline_ms(record));
     if (deadline_ms != 0) count_deadline(keyspace, key->slot, deadline_ms);
     record = record_with_deadline(record, deadline_ms != 0, deadline_ms);

@@ -363,7 +363,7 @@ void string_getex(struct command_context *context) {
     if (set.options == 0 || (set.options == OPTION_PERSIST && !record_has_deadline(record))) return;
 
     struct table_entry entry;
-    if (!context_find_to_remove(context, &key, &entry)) return;
+    if (!context_find_for_write(context, &key, &entry)) return;
     if (deadline_ms != 0 && deadline_ms <= context->now_ms && context->is_primary) {
         context_delete(context, &key, &entry);
         context_changed(context, &key, EVENT_GENERIC, "del");
@@ -404,7 +404,7 @@ void string_msetnx(struct command_context *context) {
         struct key key = context_key(context, i);
         struct table_entry entry;
         // As a write: an expired key goes, even where reads only hide it.
-        if (!context_find_for_write(context, &key, &entry)) continue;
+        if (!context_find_to_remove(context, &key, &entry)) continue;
         reply_integer(context->reply, 0);
         return;
     }
