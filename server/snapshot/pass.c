@@ -226,8 +226,10 @@ static void *run(void *arg) {
     log_notice("Snapshot pass: %llu keys, %llu of them handed over by writers",
                (unsigned long long)(pass->keys_written + pass->preimages_written),
                (unsigned long long)pass->preimages_written);
-    exclusive_begin(exclusive, NULL);
     enum status status = atomic_load(&pass->is_aborted) ? STATUS_CLOSED : STATUS_OK;
+    if (status == STATUS_OK && pass->sink.finish != NULL)
+        status = pass->sink.finish(pass->sink.state);
+    exclusive_begin(exclusive, NULL);
     pass->sink.done(pass->sink.state, status);
     retire(pass);
     exclusive_end(exclusive, NULL);
