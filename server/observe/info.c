@@ -270,6 +270,9 @@ static void append_memory(void *state, struct buffer *out) {
     field_u64(out, "used_memory_vm_eval", scripts_memory(scripts));
     field_u64(out, "number_of_cached_scripts", scripts_count(scripts));
     field_memory(out, "used_memory_vm_total", scripts_memory(scripts));
+    field_u64(out, "used_memory_vm_functions", 0); // Functions are not there.
+    field_u64(out, "number_of_functions", 0);
+    field_u64(out, "number_of_libraries", 0);
     field_memory(out, "maxmemory", limits->max_bytes);
     field_text(out, "maxmemory_policy", memory_policy_name(limits->policy));
     append_ratio(out, "allocator_frag", memory.active, memory.allocated);

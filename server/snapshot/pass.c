@@ -183,6 +183,9 @@ static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uin
         has_more = step(pass, keyspace, slot);
         slot_lock_release(lock);
         snapshot_note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
+        if (pass->snapshotter->shown_pass == pass)
+            atomic_store_explicit(&pass->snapshotter->keys_processed, pass->keys_written,
+                                  memory_order_relaxed);
         pass_output_wait(pass);
         dawdle(pass, pass->keys_written - keys);
     }
@@ -200,11 +203,20 @@ static void walk(struct snapshot_pass *pass) {
     turn_end(pass->turn);
 }
 
+/* Everything parked: INFO tells of this pass from now on. */
+static void show_pass(struct snapshotter *snapshotter, const struct snapshot_pass *pass,
+                      uint64_t keys) {
+    snapshotter->shown_pass = pass;
+    atomic_store(&snapshotter->keys_processed, 0);
+    atomic_store(&snapshotter->keys_total, keys);
+}
+
 /* Everything parked. */
 static void retire(struct snapshot_pass *pass) {
     struct snapshotter *snapshotter = pass->snapshotter;
     databases_detach_pass(snapshotter->options.databases, &pass->base);
     snapshotter->passes[pass->turn_index] = NULL;
+    if (snapshotter->shown_pass == pass) show_pass(snapshotter, NULL, 0);
     snapshotter->turn_is_used[pass->turn_index] = false;
     for (unsigned i = 0; i < pass->keyspace_count; i++)
         keyspace_unref(pass->keyspaces[i]);
@@ -266,9 +278,11 @@ static struct snapshot_pass *begin(struct snapshotter *snapshotter,
     struct mem_stats memory;
     mem_stats_read(&memory);
     snapshot_write_head(snapshotter, &pass->main.writer, is_log_base, memory.allocated_bytes);
+    uint64_t keys = 0;
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
         if (keyspace == NULL || keyspace_count(keyspace) == 0) continue;
+        keys += keyspace_count(keyspace);
         rdb_write_select_db(&pass->main.writer, db);
         rdb_write_resize_db(&pass->main.writer, keyspace_count(keyspace),
                             keyspace_deadline_count(keyspace));
@@ -280,6 +294,7 @@ static struct snapshot_pass *begin(struct snapshotter *snapshotter,
     ASSERT(databases_attach_pass(databases, &pass->base));
     snapshotter->turn_is_used[turn] = true;
     snapshotter->passes[turn] = pass;
+    show_pass(snapshotter, pass, keys);
     atomic_fetch_add(&snapshotter->pass_count, 1);
     dispatcher_set_admission(snapshotter->options.modules->dispatcher, ADMISSION_PASS, true);
     ASSERT(pthread_create(&pass->thread, NULL, run, pass) == 0);

@@ -351,13 +351,24 @@ void snapshot_info(void *state, struct buffer *out) {
     uint64_t now_ms = clock_monotonic_ms();
     int64_t current_s =
         snapshotter->is_saving ? (int64_t)((now_ms - snapshotter->save_began_ms) / 1000) : -1;
+    uint64_t processed = atomic_load(&snapshotter->keys_processed);
+    uint64_t total = atomic_load(&snapshotter->keys_total);
+    // Nothing is copied on write, since nothing forks.
     buffer_append_format(
         out,
-        "loading:%d\r\nasync_loading:0\r\nrdb_changes_since_last_save:%llu\r\n"
+        "loading:%d\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
+        "current_cow_size_age:0\r\ncurrent_fork_perc:%.2f\r\ncurrent_save_keys_processed:%llu\r\n"
+        "current_save_keys_total:%llu\r\n",
+        atomic_load(&snapshotter->is_loading),
+        total == 0 ? 0.0 : (double)processed * 100 / (double)total, (unsigned long long)processed,
+        (unsigned long long)total);
+    buffer_append_format(
+        out,
+        "rdb_changes_since_last_save:%llu\r\n"
         "rdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%llu\r\nrdb_last_bgsave_status:%s\r\n"
         "rdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_time_sec:%lld\r\nrdb_saves:%llu\r\n"
-        "rdb_last_load_keys_expired:%llu\r\nrdb_last_load_keys_loaded:%llu\r\n",
-        atomic_load(&snapshotter->is_loading),
+        "rdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%llu\r\nrdb_last_load_keys_loaded:%"
+        "llu\r\n",
         (unsigned long long)(snapshot_changes(snapshotter) - snapshotter->changes_at_save),
         snapshotter->is_saving, (unsigned long long)snapshotter->last_save_s,
         snapshotter->last_failed ? "err" : "ok", (long long)snapshotter->last_seconds,

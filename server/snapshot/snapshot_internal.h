@@ -78,6 +78,11 @@ struct snapshotter {
     _Atomic uint32_t pass_count;
     struct snapshot_pass *passes[PASS_MAX]; /* By turn; changed while everything is parked. */
 
+    /* How far the pass is that began last; 0 and 0 when it has ended. */
+    const struct snapshot_pass *shown_pass; /* Changed while everything is parked. */
+    _Atomic uint64_t keys_processed;
+    _Atomic uint64_t keys_total;
+
     /* The dump file; changed while everything is parked. */
     bool is_saving;
     bool is_save_scheduled;
