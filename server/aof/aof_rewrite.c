@@ -111,7 +111,7 @@ static enum status make_base(struct aof_rewrite *rewrite) {
 /* Everything parked: from here on what is done goes to the new increment. */
 static enum status begin_pass(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
-    const struct snapshot_sink sink = {write_base, done_base, rewrite};
+    const struct snapshot_sink sink = {.write = write_base, .done = done_base, .state = rewrite};
     bool fits = atomic_load(&rewrite->is_cancelled) == false &&
                 (rewrite->kind == REWRITE_OF_LOG) == (atomic_load(&aof->state) == AOF_ON);
     if (!fits) return STATUS_CLOSED;

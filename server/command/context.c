@@ -68,9 +68,9 @@ static void delete_expired(struct command_context *context, const struct key *ke
         journal_unit_add(context->unit, keyspace_database(context->keyspace), effect, 2);
     }
     dispatch_touch(context->worker, context->keyspace, key);
-    keyspace_before_change(context->keyspace, key, entry->record);
+    keyspace_before_removal(context->keyspace, key, entry->record);
     dispatch_notify(context->worker, context->keyspace, key->name, EVENT_EXPIRED, "expired");
-    keyspace_delete(context->keyspace, key, entry);
+    keyspace_delete(context->keyspace, key, entry, true);
     context->worker->stats.expired_keys++;
 }
 
@@ -109,8 +109,8 @@ struct record *context_find(struct command_context *context, const struct key *k
     return record;
 }
 
-bool context_find_for_write(struct command_context *context, const struct key *key,
-                            struct table_entry *entry) {
+static bool find_for_change(struct command_context *context, const struct key *key,
+                            struct table_entry *entry, bool is_removal) {
     *entry = keyspace_find_entry(context->keyspace, key);
     if (entry->record == NULL) return false;
     if (UNLIKELY(is_expired(context, entry->record))) {
@@ -119,9 +119,23 @@ bool context_find_for_write(struct command_context *context, const struct key *k
         entry->record = NULL;
         return false;
     }
-    keyspace_before_change(context->keyspace, key, entry->record);
+    if (is_removal) {
+        keyspace_before_removal(context->keyspace, key, entry->record);
+    } else {
+        keyspace_before_change(context->keyspace, key, entry->record);
+    }
     note_use(context, entry->record);
     return true;
+}
+
+bool context_find_for_write(struct command_context *context, const struct key *key,
+                            struct table_entry *entry) {
+    return find_for_change(context, key, entry, false);
+}
+
+bool context_find_to_remove(struct command_context *context, const struct key *key,
+                            struct table_entry *entry) {
+    return find_for_change(context, key, entry, true);
 }
 
 struct record *context_find_typed(struct command_context *context, const struct key *key,
@@ -176,12 +190,12 @@ void context_moved(struct command_context *context, const struct key *key,
 
 void context_delete(struct command_context *context, const struct key *key,
                     struct table_entry *entry) {
-    keyspace_delete(context->keyspace, key, entry);
+    keyspace_delete(context->keyspace, key, entry, true);
 }
 
 void context_unlink(struct command_context *context, const struct key *key,
                     struct table_entry *entry) {
-    keyspace_delete(context->keyspace, key, entry);
+    keyspace_delete(context->keyspace, key, entry, true);
 }
 
 struct record *context_detach(struct command_context *context, const struct key *key,

@@ -112,6 +112,12 @@ struct record *context_peek(struct command_context *context, const struct key *k
 bool context_find_for_write(struct command_context *context, const struct key *key,
                             struct table_entry *entry);
 
+/* The same for a value that is replaced or deleted as a whole, or left alone: a huge one is then
+ * not saved on this command's time. Only context_replace_take, context_put_take, context_delete,
+ * context_unlink and string_store may follow. */
+bool context_find_to_remove(struct command_context *context, const struct key *key,
+                            struct table_entry *entry);
+
 /* The record of this type for reading. NULL and out_failed false: absent. NULL and out_failed true:
  * it holds another type and WRONGTYPE was answered. */
 struct record *context_find_typed(struct command_context *context, const struct key *key,

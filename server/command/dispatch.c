@@ -79,6 +79,11 @@ uint32_t dispatcher_admission(const struct dispatcher *dispatcher) {
     return atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
 }
 
+void dispatcher_retry_paused(struct dispatcher *dispatcher) {
+    if (dispatcher->hooks.retry_paused != NULL)
+        dispatcher->hooks.retry_paused(dispatcher->modules->network);
+}
+
 void dispatcher_set_password(struct dispatcher *dispatcher, const char *password) {
     mem_free(dispatcher->password);
     bool is_set = password != NULL && password[0] != '\0';
@@ -400,6 +405,30 @@ static bool would_queue(const struct session *session, const struct command *row
            (row->flags & COMMAND_NO_AUTH) == 0; // QUIT and RESET run at once.
 }
 
+/* Whether a command only ever replaces or deletes its index-th key as a whole. */
+static bool removes_key(const struct command_context *context, uint32_t index) {
+    uint32_t positions[KEYS_ON_STACK];
+    uint32_t flags[KEYS_ON_STACK];
+    int count = command_keys(context->command, context->argv, context->argc, positions, flags,
+                             KEYS_ON_STACK);
+    if (index >= KEYS_ON_STACK || (int)index >= count) return false;
+    return (flags[index] & (KEY_OW | KEY_RM)) != 0;
+}
+
+/* A snapshot pass wants one of these values before it changes. */
+static bool pass_blocks(const struct command_context *context, bool is_exec, const struct key *keys,
+                        uint32_t key_count) {
+    struct keyspace *keyspace = context->keyspace;
+    bool is_wanted = false;
+    for (uint32_t i = 0; i < key_count; i++) {
+        const struct record *record = keyspace_find(keyspace, &keys[i]);
+        if (record == NULL) continue;
+        bool is_whole = !is_exec && removes_key(context, i);
+        if (keyspace_must_wait(keyspace, &keys[i], record, is_whole)) is_wanted = true;
+    }
+    return is_wanted;
+}
+
 /* `flags` are the row's, or for EXEC the union of its queue's. Order: spec/replication.md 13. */
 static enum admission_verdict admit(struct dispatch_worker *worker, struct command_context *context,
                                     uint32_t flags, const struct key *keys, uint32_t key_count) {
@@ -442,6 +471,9 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if (UNLIKELY((admission & ADMISSION_LONG_REPLY) != 0) && is_write && key_count > 0 &&
         (session->transaction == NULL || is_exec) &&
         long_reply_blocks(dispatcher, session->db, keys, key_count))
+        return PUT_ASIDE;
+    if (UNLIKELY((admission & ADMISSION_PASS) != 0) && is_write && key_count > 0 &&
+        (session->transaction == NULL || is_exec) && pass_blocks(context, is_exec, keys, key_count))
         return PUT_ASIDE;
     if ((admission & PAUSE_BITS) != 0 && session->kind == SESSION_NORMAL) {
         bool may_write = is_write || (flags & COMMAND_MAY_REPLICATE) != 0;
@@ -866,8 +898,8 @@ void dispatch_drop_key(struct dispatch_worker *worker, struct session *session,
     }
     dispatch_touch(worker, context.keyspace, key);
     dispatch_notify(worker, context.keyspace, key->name, event_class, event);
-    keyspace_before_change(context.keyspace, key, entry->record);
-    keyspace_delete(context.keyspace, key, entry);
+    keyspace_before_removal(context.keyspace, key, entry->record);
+    keyspace_delete(context.keyspace, key, entry, true);
     dispatch_commit(worker, session);
 }
 

@@ -36,6 +36,7 @@ enum {
     ADMISSION_HOLD = 1 << 11,       /* Some keys are held (hold.h). */
     ADMISSION_MEMORY = 1 << 12,     /* maxmemory is set (eviction.h). */
     ADMISSION_LONG_REPLY = 1 << 13, /* Some keys are read across turns (long_reply.h). */
+    ADMISSION_PASS = 1 << 14,       /* A snapshot pass may ask writes to wait (keyspace.h). */
     ADMISSION_LOG_ERROR = 1 << 20,  /* The append-only file can't be written: MISCONF, too. */
     ADMISSION_GATE = 1 << 21,       /* Replies wait for the disk: what they need is noted. */
 };
@@ -105,6 +106,9 @@ void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_h
 /* Sets or clears a bit of the node's state. Everything parked, or before the workers start. */
 void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set);
 uint32_t dispatcher_admission(const struct dispatcher *dispatcher);
+
+/* What was put aside is tried again. Any thread. */
+void dispatcher_retry_paused(struct dispatcher *dispatcher);
 
 /* requirepass: NULL or empty means none. Copied. Everything parked. Sets ADMISSION_AUTH. */
 void dispatcher_set_password(struct dispatcher *dispatcher, const char *password);

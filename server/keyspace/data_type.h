@@ -28,6 +28,14 @@ enum record_type {
 struct rdb_writer;
 struct rdb_reader;
 
+/* Where the saving of a value in steps stands: a type's own. All-zero: at the beginning. */
+struct save_walk {
+    uint32_t stage;
+    uint32_t group;
+    uint32_t item;
+    uint64_t place[2];
+};
+
 /* Thresholds between encodings and the like: options that types ask for. Changed only while
  * everything is parked. */
 struct data_type_options {
@@ -90,6 +98,16 @@ struct data_type {
      */
     uint8_t (*rdb_type)(const struct record *record);
     void (*save)(const struct record *record, struct rdb_writer *writer);
+
+    /* The same in steps: writes the next elements, at least one and about `max_bytes` of them, and
+     * moves the walk on. True when those were the last ones. The value may not change between
+     * steps; its record may move. NULL: `save` is one step. */
+    bool (*save_step)(const struct record *record, struct save_walk *walk,
+                      struct rdb_writer *writer, size_t max_bytes);
+
+    /* Another record with the same key, deadline and value, in O(1): a later change of the one does
+     * not show in the other. NULL, or returns NULL: this value can't be shared. */
+    struct record *(*share)(const struct record *record);
 
     /* True when this type loads RDB type byte `rdb_type`. */
     bool (*loads)(uint8_t rdb_type);

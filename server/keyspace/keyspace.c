@@ -390,23 +390,86 @@ void databases_detach_pass(struct databases *databases, struct keyspace_pass *pa
     }
 }
 
+bool keyspace_is_huge(const struct databases *databases, const struct record *record) {
+    enum { SAMPLES = 5 };
+    return databases_type(databases, record)->memory_used(record, SAMPLES) > KEYSPACE_HUGE_BYTES;
+}
+
+static bool is_unseen(struct keyspace_pass *pass, const struct keyspace *keyspace,
+                      const struct key *key, const struct record *record) {
+    return pass != NULL && (record_marks(record) & pass->mark) == 0 &&
+           !pass->is_behind(pass, keyspace, key->slot, key->order);
+}
+
 static void give_to_passes(struct keyspace *keyspace, const struct key *key,
                            struct record *record) {
     for (unsigned i = 0; i < PASS_MAX; i++) {
         struct keyspace_pass *pass = keyspace->databases->passes[i];
-        if (pass == NULL || (record_marks(record) & pass->mark) != 0) continue;
-        if (pass->is_behind(pass, keyspace, key->slot, key->order)) continue;
+        if (!is_unseen(pass, keyspace, key, record)) continue;
         pass->save(pass, keyspace, key, record);
-        record_set_marks(record, record_marks(record) | pass->mark);
+        // A pass that had put the key off has its place behind it, and looks for no mark there.
+        if (!pass->is_behind(pass, keyspace, key->slot, key->order))
+            record_set_marks(record, record_marks(record) | pass->mark);
     }
+}
+
+static void tell_readers(struct keyspace *keyspace, const struct key *key, struct record *record) {
+    struct databases *databases = keyspace->databases;
+    if (UNLIKELY(databases->slots[key->slot].long_replies != NULL))
+        databases->before_change(databases->reader_state, keyspace, key, record);
 }
 
 void keyspace_before_change(struct keyspace *keyspace, const struct key *key,
                             struct record *record) {
-    struct databases *databases = keyspace->databases;
-    if (UNLIKELY(databases->pass_count > 0)) give_to_passes(keyspace, key, record);
-    if (UNLIKELY(databases->slots[key->slot].long_replies != NULL))
-        databases->before_change(databases->reader_state, keyspace, key, record);
+    if (UNLIKELY(keyspace->databases->pass_count > 0)) give_to_passes(keyspace, key, record);
+    tell_readers(keyspace, key, record);
+}
+
+void keyspace_before_removal(struct keyspace *keyspace, const struct key *key,
+                             struct record *record) {
+    // What can be shared costs nothing, and may then be changed in place.
+    const struct databases *databases = keyspace->databases;
+    if (UNLIKELY(databases->pass_count > 0) &&
+        (databases_type(databases, record)->share != NULL || !keyspace_is_huge(databases, record)))
+        give_to_passes(keyspace, key, record);
+    tell_readers(keyspace, key, record);
+}
+
+bool keyspace_must_wait(struct keyspace *keyspace, const struct key *key,
+                        const struct record *record, bool is_whole) {
+    bool must_wait = false;
+    for (unsigned i = 0; i < PASS_MAX; i++) {
+        struct keyspace_pass *pass = keyspace->databases->passes[i];
+        if (pass != NULL && pass->must_wait(pass, keyspace, key, record, is_whole))
+            must_wait = true; // The others learn of it, too.
+    }
+    return must_wait;
+}
+
+/* A record goes: to the passes that have not seen it. NULL: to none. Else one reference is the
+ * caller's. */
+static struct keyspace_orphan *give_whole(struct keyspace *keyspace, const struct key *key,
+                                          struct record *record) {
+    struct keyspace_orphan *orphan = NULL;
+    if (LIKELY(keyspace->databases->pass_count == 0)) return NULL;
+    for (unsigned i = 0; i < PASS_MAX; i++) {
+        struct keyspace_pass *pass = keyspace->databases->passes[i];
+        if (!is_unseen(pass, keyspace, key, record)) continue;
+        if (orphan == NULL) {
+            orphan = mem_alloc(sizeof(*orphan));
+            *orphan = (struct keyspace_orphan){.databases = keyspace->databases, .record = record};
+            atomic_store(&orphan->refs, 1);
+        }
+        atomic_fetch_add(&orphan->refs, 1);
+        pass->take(pass, keyspace, key, orphan);
+    }
+    return orphan;
+}
+
+void keyspace_orphan_unref(struct keyspace_orphan *orphan) {
+    if (atomic_fetch_sub(&orphan->refs, 1) != 1) return;
+    keyspace_destroy_record(orphan->databases, orphan->record, true);
+    mem_free(orphan);
 }
 
 /* A record that arrives where a pass has not been yet is none of its business: born marked. */
@@ -444,18 +507,14 @@ void keyspace_moved(struct keyspace *keyspace, const struct key *key, struct tab
     table_swap(&keyspace->tables[key->slot], entry, record);
 }
 
-void keyspace_replace_take(struct keyspace *keyspace, const struct key *key,
-                           struct table_entry *entry, struct record *record) {
-    struct record *old = entry->record;
-    record_set_marks(record, record_marks(old));
-    if (record_has_deadline(old)) uncount_deadline(keyspace, record_deadline_ms(old));
-    if (record_has_deadline(record))
-        count_deadline(keyspace, key->slot, record_deadline_ms(record));
-    table_swap(&keyspace->tables[key->slot], entry, record);
-    keyspace_destroy_record(keyspace->databases, old, true);
+/* A pass that has not seen a record loses it when it changes without before_change. */
+static void check_seen(struct keyspace *keyspace, const struct key *key,
+                       const struct record *record) {
+    for (unsigned i = 0; keyspace->databases->pass_count > 0 && i < PASS_MAX; i++)
+        ASSERT(!is_unseen(keyspace->databases->passes[i], keyspace, key, record));
 }
 
-struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
+static struct record *take_out(struct keyspace *keyspace, const struct key *key,
                                struct table_entry *entry) {
     struct record *record = entry->record;
     if (record_has_deadline(record)) uncount_deadline(keyspace, record_deadline_ms(record));
@@ -465,14 +524,48 @@ struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
     return record;
 }
 
-void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry) {
-    struct record *record = keyspace_detach(keyspace, key, entry);
-    keyspace_destroy_record(keyspace->databases, record, true);
+struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
+                               struct table_entry *entry) {
+    check_seen(keyspace, key, entry->record);
+    return take_out(keyspace, key, entry);
+}
+
+static void part_with(struct keyspace *keyspace, struct record *record,
+                      struct keyspace_orphan *orphan, bool is_lazy) {
+    if (UNLIKELY(orphan != NULL)) {
+        keyspace_orphan_unref(orphan);
+    } else {
+        keyspace_destroy_record(keyspace->databases, record, is_lazy);
+    }
+}
+
+void keyspace_replace_take(struct keyspace *keyspace, const struct key *key,
+                           struct table_entry *entry, struct record *record) {
+    struct record *old = entry->record;
+    struct keyspace_orphan *orphan = give_whole(keyspace, key, old);
+    if (LIKELY(orphan == NULL)) {
+        record_set_marks(record, record_marks(old));
+    } else {
+        mark_newborn(keyspace, key, record);
+    }
+    if (record_has_deadline(old)) uncount_deadline(keyspace, record_deadline_ms(old));
+    if (record_has_deadline(record))
+        count_deadline(keyspace, key->slot, record_deadline_ms(record));
+    table_swap(&keyspace->tables[key->slot], entry, record);
+    part_with(keyspace, old, orphan, true);
+}
+
+void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry,
+                     bool is_lazy) {
+    struct keyspace_orphan *orphan = give_whole(keyspace, key, entry->record);
+    struct record *record = take_out(keyspace, key, entry);
+    part_with(keyspace, record, orphan, is_lazy);
 }
 
 struct record *keyspace_set_deadline(struct keyspace *keyspace, const struct key *key,
                                      struct table_entry *entry, int64_t deadline_ms) {
     struct record *record = entry->record;
+    check_seen(keyspace, key, record);
     if (record_has_deadline(record)) uncount_deadline(keyspace, record_deadline_ms(record));
     if (deadline_ms != 0) count_deadline(keyspace, key->slot, deadline_ms);
     record = record_with_deadline(record, deadline_ms != 0, deadline_ms);

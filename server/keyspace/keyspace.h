@@ -53,6 +53,17 @@ struct key {
     uint16_t slot;
 };
 
+/* A value that left the keyspace before all passes had it; the last one that has it frees it. */
+struct keyspace_orphan {
+    _Atomic uint32_t refs;
+    struct databases *databases;
+    struct record *record;
+};
+void keyspace_orphan_unref(struct keyspace_orphan *orphan);
+
+/* Values from about this size on, when encoded, are not saved on a client's time. */
+#define KEYSPACE_HUGE_BYTES 65536u
+
 /* What a snapshot pass must supply to be told of changes (see server/snapshot). */
 struct keyspace_pass {
     unsigned mark; /* Its bit in record_marks. */
@@ -63,6 +74,15 @@ struct keyspace_pass {
     /* Saves the record as it is now. The slot is locked. */
     void (*save)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
                  struct record *record);
+    /* Takes over the value of a key that goes, to save it later: one more reference to `orphan` is
+     * the pass's. The slot is locked. */
+    void (*take)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
+                 struct keyspace_orphan *orphan);
+    /* True when a change of this record has to wait: the pass wants it first, or has no room for
+     * what it was; the pass sees to it that who waits tries again. `is_whole`: the value goes or is
+     * replaced, and is not changed inside. The slot is locked. */
+    bool (*must_wait)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
+                      const struct record *record, bool is_whole);
     /* Told that FLUSHALL put a keyspace aside (everything is parked): a pass that needs it calls
      * keyspace_ref. */
     void (*put_aside)(struct keyspace_pass *pass, struct keyspace *keyspace);
@@ -138,11 +158,23 @@ void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key);
 void keyspace_before_change(struct keyspace *keyspace, const struct key *key,
                             struct record *record);
 
+/* The same before keyspace_delete or keyspace_replace_take, and nothing else: a huge value is not
+ * saved but goes to the passes then. */
+void keyspace_before_removal(struct keyspace *keyspace, const struct key *key,
+                             struct record *record);
+
+/* True when a pass asks that a change of the record waits (struct keyspace_pass, must_wait). */
+bool keyspace_must_wait(struct keyspace *keyspace, const struct key *key,
+                        const struct record *record, bool is_whole);
+
+/* True when the value is over KEYSPACE_HUGE_BYTES, by an estimate. O(1) */
+bool keyspace_is_huge(const struct databases *databases, const struct record *record);
+
 /* Puts in a record whose key is not there; the keyspace owns it. */
 void keyspace_insert_take(struct keyspace *keyspace, const struct key *key, struct record *record);
 
-/* Another record for the same key (before_change was called). The old value is destroyed, in the
- * background when it is big. */
+/* Another record for the same key (before_change or before_removal was called). The old value is
+ * destroyed, in the background when it is big, or goes to the passes that have not seen it. */
 void keyspace_replace_take(struct keyspace *keyspace, const struct key *key,
                            struct table_entry *entry, struct record *record);
 
@@ -154,8 +186,10 @@ void keyspace_moved(struct keyspace *keyspace, const struct key *key, struct tab
 struct record *keyspace_detach(struct keyspace *keyspace, const struct key *key,
                                struct table_entry *entry);
 
-/* keyspace_detach, and the value is destroyed: at once when cheap, else in the background. */
-void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry);
+/* Takes the record out and destroys it, in the background when it is big and `is_lazy`; or gives
+ * it to the passes that have not seen it. before_change or before_removal was called. */
+void keyspace_delete(struct keyspace *keyspace, const struct key *key, struct table_entry *entry,
+                     bool is_lazy);
 
 /* Sets (0: removes) the deadline; returns the record, which may have moved. before_change was
  * called. */

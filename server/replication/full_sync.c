@@ -254,7 +254,8 @@ static void begin_for_links(struct replication *replication) {
     pthread_cond_init(&transfer->room, NULL);
     rng_hex(&replication->rng, transfer->mark, REPLICATION_ID_LEN);
     journal_forget_database(replication->journal);
-    const struct snapshot_sink sink = {write_transfer, done_transfer, transfer};
+    const struct snapshot_sink sink = {
+        .write = write_transfer, .done = done_transfer, .state = transfer};
     // The writers' first bytes wait for the lock below, so nobody misses one.
     pthread_mutex_lock(&transfer->lock);
     if (snapshot_begin(replication->made_of.modules->snapshotter, &sink) == NULL) {

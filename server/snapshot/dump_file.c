@@ -54,10 +54,18 @@ static bool sync_folder(void) {
     return is_synced;
 }
 
-/* Durable first, then visible. */
-static enum status put_in_place(struct dump_file *file) {
+static enum status sync_file(void *state) {
+    const struct dump_file *file = state;
+    if (fsync(file->fd) == 0) return STATUS_OK;
+    log_warning("Error syncing temp DB file %s: %s", file->temporary, strerror(errno));
+    return STATUS_IO_ERROR;
+}
+
+/* Durable first (sync_file), then visible. While everything is parked, so that the file of a pass
+ * never takes the place of one that SHUTDOWN has just written. */
+static enum status put_in_place(const struct dump_file *file) {
     const char *name = file->snapshotter->options.options->file_name;
-    if (fsync(file->fd) != 0 || rename(file->temporary, name) != 0 || !sync_folder()) {
+    if (rename(file->temporary, name) != 0 || !sync_folder()) {
         log_warning("Error moving temp DB file %s to the final destination %s: %s", file->temporary,
                     name, strerror(errno));
         return STATUS_IO_ERROR;
@@ -93,7 +101,7 @@ static void note_outcome(struct snapshotter *snapshotter, enum status status) {
     set_disk_error(snapshotter);
 }
 
-/* The last byte has been handed on; everything is parked, so what is slow was done before. */
+/* Everything is parked: what is slow was done before, by sync_file. */
 static void done_file(void *state, enum status status) {
     struct dump_file *file = state;
     struct snapshotter *snapshotter = file->snapshotter;
@@ -124,7 +132,7 @@ bool snapshot_save_in_background(struct snapshotter *snapshotter,
     }
     file->fn = fn;
     file->arg = arg;
-    const struct snapshot_sink sink = {write_file, done_file, file};
+    const struct snapshot_sink sink = {write_file, sync_file, done_file, file};
     if (snapshot_begin(snapshotter, &sink) != NULL) return true;
     dump_file_close(file, STATUS_BUSY);
     snapshotter->is_saving = false;
@@ -187,6 +195,7 @@ enum status snapshot_save_now(struct snapshotter *snapshotter) {
     enum status status = STATUS_IO_ERROR;
     if (file != NULL) {
         status = write_all(snapshotter, false, write_file, file);
+        if (status == STATUS_OK) status = sync_file(file);
         if (status == STATUS_OK) status = put_in_place(file);
         dump_file_close(file, status);
     }

@@ -1,3 +1,5 @@
+#include <time.h>
+
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/fault_stack.h"
@@ -7,8 +9,9 @@
 #include "server/snapshot/snapshot_internal.h"
 
 enum {
-    BUCKETS_A_STEP = 16,       /* About a hundred records, some ten microseconds. */
-    HAND_OVER_BYTES = 1 << 16, /* What is gathered before the sink gets it. */
+    BUCKETS_A_STEP = 16,    /* About a hundred records, some ten microseconds, */
+    BYTES_A_STEP = 1 << 14, /* but no more than this; then what is larger than */
+    SMALL_BYTES = 1 << 10,  /* this is put off, as is what is huge. */
 };
 
 /* -- what is written -- */
@@ -34,8 +37,8 @@ void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_write
     rdb_write_aux_number(writer, "aof-base", is_log_base);
 }
 
-void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
-                           const struct record *record) {
+void snapshot_write_key(const struct snapshotter *snapshotter, struct rdb_writer *writer,
+                        const struct record *record) {
     const struct data_type *type = databases_type(snapshotter->options.databases, record);
     const struct memory_options *options = &snapshotter->options.types->memory;
     if (record_has_deadline(record)) rdb_write_expiry(writer, record_deadline_ms(record));
@@ -44,27 +47,17 @@ void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_wri
     if (memory_is_lfu(options))
         rdb_write_freq(writer, (uint8_t)access_counter(options, record, (int64_t)clock_wall_ms()));
     rdb_write_key(writer, (enum rdb_type)type->rdb_type(record), record_key(record));
-    type->save(record, writer);
 }
 
-/* The pass's lock is held. */
-static void write_record(struct snapshot_pass *pass, unsigned number, const struct record *record) {
-    if (pass->written_database != (int)number) {
-        rdb_write_select_db(&pass->writer, number);
-        pass->written_database = (int)number;
-    }
-    snapshot_write_record(pass->snapshotter, &pass->writer, record);
-}
-
-static enum status gather(void *context, struct bytes bytes) {
-    struct snapshot_pass *pass = context;
-    buffer_append_bytes(&pass->outgoing, bytes);
-    return STATUS_OK;
+void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
+                           const struct record *record) {
+    snapshot_write_key(snapshotter, writer, record);
+    databases_type(snapshotter->options.databases, record)->save(record, writer);
 }
 
 /* -- what the keyspace asks -- */
 
-static int index_of(const struct snapshot_pass *pass, const struct keyspace *keyspace) {
+int pass_index_of(const struct snapshot_pass *pass, const struct keyspace *keyspace) {
     for (unsigned i = 0; i < pass->keyspace_count; i++) {
         if (pass->keyspaces[i] == keyspace) return (int)i;
     }
@@ -77,30 +70,27 @@ static int index_of(const struct snapshot_pass *pass, const struct keyspace *key
 static bool is_behind(struct keyspace_pass *base, const struct keyspace *keyspace, uint16_t slot,
                       uint64_t order) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
-    int index = index_of(pass, keyspace);
+    int index = pass_index_of(pass, keyspace);
     if (index < 0) return true;
     uint32_t mine = (uint32_t)index << 16 | slot;
     uint32_t place = atomic_load(&pass->slot_place);
-    if (mine != place) return mine < place;
-    return order < atomic_load(&pass->order_place);
+    bool is_passed = mine != place ? mine < place : order < atomic_load(&pass->order_place);
+    return is_passed && !pass_values_has(pass, keyspace, slot, order);
 }
 
-static void note_longest(_Atomic uint64_t *longest, uint64_t us) {
+void snapshot_note_longest(_Atomic uint64_t *longest, uint64_t us) {
     if (us > atomic_load_explicit(longest, memory_order_relaxed)) atomic_store(longest, us);
 }
 
 static void save_preimage(struct keyspace_pass *base, struct keyspace *keyspace,
                           const struct key *key, struct record *record) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
-    (void)key;
-    if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return;
     uint64_t began_us = clock_monotonic_us();
     pthread_mutex_lock(&pass->lock);
-    write_record(pass, pass->numbers[index_of(pass, keyspace)], record);
-    pass->preimages_written++;
+    pass_values_save(pass, keyspace, pass->numbers[pass_index_of(pass, keyspace)], key, record);
     pthread_mutex_unlock(&pass->lock);
     atomic_fetch_add_explicit(&pass->snapshotter->preimages, 1, memory_order_relaxed);
-    note_longest(&pass->snapshotter->preimage_us_max, clock_monotonic_us() - began_us);
+    snapshot_note_longest(&pass->snapshotter->preimage_us_max, clock_monotonic_us() - began_us);
 }
 
 /* The pass holds its keyspaces by reference from the beginning. */
@@ -111,6 +101,19 @@ static void put_aside(struct keyspace_pass *base, struct keyspace *keyspace) {
 
 /* -- the walk -- */
 
+/* What would make the step too long is put off: written right after it, in steps of its own. */
+static bool is_put_off(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
+                       const struct record *record) {
+    struct databases *databases = pass->snapshotter->options.databases;
+    size_t bytes = databases_type(databases, record)->memory_used(record, 5);
+    bool has_written = rdb_writer_offset(&pass->main.writer) - pass->step_begin > BYTES_A_STEP;
+    if (bytes <= KEYSPACE_HUGE_BYTES && (bytes <= SMALL_BYTES || !has_written)) return false;
+    struct key key;
+    key_init(&key, databases, record_key(record));
+    pass_values_put_off(pass, keyspace, number, &key);
+    return true;
+}
+
 static void visit(void *arg, struct record *record) {
     struct snapshot_pass *pass = arg;
     unsigned marks = record_marks(record);
@@ -120,7 +123,9 @@ static void visit(void *arg, struct record *record) {
     }
     if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return;
     unsigned index = atomic_load_explicit(&pass->slot_place, memory_order_relaxed) >> 16;
-    write_record(pass, pass->numbers[index], record);
+    unsigned number = pass->numbers[index];
+    if (is_put_off(pass, pass->keyspaces[index], number, record)) return;
+    snapshot_write_record(pass->snapshotter, pass_output_lane(pass, number), record);
     pass->keys_written++;
 }
 
@@ -128,59 +133,61 @@ static void visit(void *arg, struct record *record) {
  */
 static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
     struct table *table = keyspace_table(keyspace, slot);
-    uint64_t from = atomic_load(&pass->order_place);
-    uint64_t to = table_place_after(table, from, BUCKETS_A_STEP);
-    if (table->count > 0) {
+    uint64_t place = atomic_load(&pass->order_place);
+    pass->step_begin = rdb_writer_offset(&pass->main.writer);
+    for (int i = 0; i < BUCKETS_A_STEP && table->count > 0; i++) {
+        uint64_t to = table_place_after(table, place, 1);
         pthread_mutex_lock(&pass->lock);
-        table_walk(table, from, to, keyspace_hasher(keyspace), visit, pass);
+        table_walk(table, place, to, keyspace_hasher(keyspace), visit, pass);
+        bool is_long = rdb_writer_offset(&pass->main.writer) - pass->step_begin > BYTES_A_STEP;
         pthread_mutex_unlock(&pass->lock);
+        place = to;
+        if (place == 0 || is_long) break;
     }
-    atomic_store(&pass->order_place, to);
-    if (to != 0 && table->count > 0) return true;
+    atomic_store(&pass->order_place, place);
+    if (place != 0 && table->count > 0) return true;
     atomic_store(&pass->order_place, 0);
     atomic_fetch_add(&pass->slot_place, 1);
     return false;
 }
 
-/* Gives the sink what has been gathered. Nothing is locked. */
-static void hand_over(struct snapshot_pass *pass) {
+/* rdb-key-save-delay: makes a pass last, for tests. Nobody who waits for the pass waits for this.
+ */
+static void dawdle(struct snapshot_pass *pass, uint64_t keys) {
+    int64_t delay_us = pass->snapshotter->options.options->key_delay_us;
+    uint64_t us = delay_us < 0 ? keys / (uint64_t)-delay_us : keys * (uint64_t)delay_us;
+    if (LIKELY(us == 0)) return;
+    turn_end(pass->turn);
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += (time_t)(us / 1000000);
+    end.tv_nsec += (long)(us % 1000000) * 1000;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
     pthread_mutex_lock(&pass->lock);
-    rdb_writer_flush(&pass->writer);
-    struct buffer full = pass->outgoing;
-    pass->outgoing = (struct buffer){0};
+    while (pass->wanted_count == 0 && !atomic_load(&pass->is_aborted)) {
+        if (pthread_cond_timedwait(&pass->has_room, &pass->lock, &end) != 0) break;
+    }
     pthread_mutex_unlock(&pass->lock);
-    if (full.len > 0 && !atomic_load(&pass->is_aborted) &&
-        pass->sink.write(pass->sink.state, buffer_view(&full)) != STATUS_OK)
-        atomic_store(&pass->is_aborted, true);
-    buffer_deinit(&full);
-}
-
-/* An unlocked look: a moment's error only moves the hand-over by a step. */
-static bool has_much(const struct snapshot_pass *pass) {
-    return __atomic_load_n(&pass->outgoing.len, __ATOMIC_RELAXED) +
-               __atomic_load_n(&pass->writer.buffer.len, __ATOMIC_RELAXED) >=
-           HAND_OVER_BYTES;
+    turn_begin(pass->turn);
 }
 
 static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
     struct slot_lock *lock = &databases_slot(pass->snapshotter->options.databases, slot)->lock;
     bool has_more = true;
     while (has_more) {
+        uint64_t keys = pass->keys_written;
+        pass_values_write(pass);
         slot_lock_acquire(lock);
         uint64_t began_us = clock_monotonic_us();
         has_more = step(pass, keyspace, slot);
         slot_lock_release(lock);
-        note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
+        snapshot_note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
         if (pass->snapshotter->shown_pass == pass)
             atomic_store_explicit(&pass->snapshotter->keys_processed, pass->keys_written,
                                   memory_order_relaxed);
-        if (has_much(pass)) {
-            turn_end(pass->turn);
-            hand_over(pass);
-            turn_begin(pass->turn);
-        } else if (turn_should_yield(pass->turn)) {
-            turn_yield(pass->turn);
-        }
+        pass_output_wait(pass);
+        dawdle(pass, pass->keys_written - keys);
     }
 }
 
@@ -192,6 +199,7 @@ static void walk(struct snapshot_pass *pass) {
         for (unsigned slot = 0; slot < SLOT_COUNT; slot++)
             walk_slot(pass, pass->keyspaces[i], (uint16_t)slot);
     }
+    pass_values_write(pass);
     turn_end(pass->turn);
 }
 
@@ -212,11 +220,10 @@ static void retire(struct snapshot_pass *pass) {
     snapshotter->turn_is_used[pass->turn_index] = false;
     for (unsigned i = 0; i < pass->keyspace_count; i++)
         keyspace_unref(pass->keyspaces[i]);
-    rdb_writer_deinit(&pass->writer);
-    buffer_deinit(&pass->outgoing);
-    pthread_mutex_destroy(&pass->lock);
+    pass_output_deinit(pass);
     mem_free(pass);
-    atomic_fetch_sub(&snapshotter->pass_count, 1);
+    if (atomic_fetch_sub(&snapshotter->pass_count, 1) == 1)
+        dispatcher_set_admission(snapshotter->options.modules->dispatcher, ADMISSION_PASS, false);
 }
 
 static void *run(void *arg) {
@@ -225,16 +232,16 @@ static void *run(void *arg) {
     pthread_setname_np(pthread_self(), "snapshot");
     mem_count_thread();
     fault_stack_use();
+    pass_output_start(pass);
     walk(pass);
-    pthread_mutex_lock(&pass->lock);
-    rdb_write_end(&pass->writer);
-    pthread_mutex_unlock(&pass->lock);
-    hand_over(pass);
+    pass_output_finish(pass);
     log_notice("Snapshot pass: %llu keys, %llu of them handed over by writers",
                (unsigned long long)(pass->keys_written + pass->preimages_written),
                (unsigned long long)pass->preimages_written);
-    exclusive_begin(exclusive, NULL);
     enum status status = atomic_load(&pass->is_aborted) ? STATUS_CLOSED : STATUS_OK;
+    if (status == STATUS_OK && pass->sink.finish != NULL)
+        status = pass->sink.finish(pass->sink.state);
+    exclusive_begin(exclusive, NULL);
     pass->sink.done(pass->sink.state, status);
     retire(pass);
     exclusive_end(exclusive, NULL);
@@ -257,31 +264,29 @@ static struct snapshot_pass *begin(struct snapshotter *snapshotter,
     struct databases *databases = snapshotter->options.databases;
     struct snapshot_pass *pass = mem_alloc_zero(sizeof(*pass));
     pass->base = (struct keyspace_pass){
-        .is_behind = is_behind, .save = save_preimage, .put_aside = put_aside};
+        .is_behind = is_behind,
+        .save = save_preimage,
+        .take = pass_values_take,
+        .must_wait = pass_values_must_wait,
+        .put_aside = put_aside,
+    };
     pass->snapshotter = snapshotter;
     pass->sink = *sink;
     pass->turn = &snapshotter->turns[turn];
     pass->turn_index = (unsigned)turn;
-    pass->written_database = -1;
-    pthread_mutex_init(&pass->lock, NULL);
-    rdb_writer_init(&pass->writer,
-                    &(struct rdb_writer_options){
-                        .sink = {gather, pass},
-                        .has_checksum = snapshotter->options.options->has_checksum,
-                        .is_compressing = snapshotter->options.options->is_compressing,
-                    });
+    pass_output_init(pass);
     struct mem_stats memory;
     mem_stats_read(&memory);
-    snapshot_write_head(snapshotter, &pass->writer, is_log_base, memory.allocated_bytes);
+    snapshot_write_head(snapshotter, &pass->main.writer, is_log_base, memory.allocated_bytes);
     uint64_t keys = 0;
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
         if (keyspace == NULL || keyspace_count(keyspace) == 0) continue;
         keys += keyspace_count(keyspace);
-        rdb_write_select_db(&pass->writer, db);
-        rdb_write_resize_db(&pass->writer, keyspace_count(keyspace),
+        rdb_write_select_db(&pass->main.writer, db);
+        rdb_write_resize_db(&pass->main.writer, keyspace_count(keyspace),
                             keyspace_deadline_count(keyspace));
-        pass->written_database = (int)db;
+        pass->main.database = (int)db;
         keyspace_ref(keyspace);
         pass->keyspaces[pass->keyspace_count] = keyspace;
         pass->numbers[pass->keyspace_count++] = db;
@@ -291,6 +296,7 @@ static struct snapshot_pass *begin(struct snapshotter *snapshotter,
     snapshotter->passes[turn] = pass;
     show_pass(snapshotter, pass, keys);
     atomic_fetch_add(&snapshotter->pass_count, 1);
+    dispatcher_set_admission(snapshotter->options.modules->dispatcher, ADMISSION_PASS, true);
     ASSERT(pthread_create(&pass->thread, NULL, run, pass) == 0);
     pthread_detach(pass->thread);
     return pass;
@@ -308,4 +314,7 @@ struct snapshot_pass *snapshot_begin_base(struct snapshotter *snapshotter,
 
 void snapshot_abort(struct snapshot_pass *pass) {
     atomic_store(&pass->is_aborted, true);
+    pthread_mutex_lock(&pass->lock);
+    pthread_cond_signal(&pass->has_room);
+    pthread_mutex_unlock(&pass->lock);
 }

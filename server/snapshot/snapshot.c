@@ -327,6 +327,20 @@ const struct option snapshot_option_rows[] = {
         .live = true,
         .doc = "Refuse writes after a failed save while there are save points.",
     },
+    {
+        .name = "rdb-key-save-delay",
+        .field = OPTION_INT(struct snapshot_options, key_delay_us),
+        .range = {.initial = 0, .min = INT32_MIN, .max = INT32_MAX},
+        .live = true,
+        .doc = "Microseconds that a snapshot sleeps for each key, for tests; below 0: -1/N a key.",
+    },
+    {
+        .name = "snapshot-buffer-limit",
+        .field = OPTION_MEMORY(struct snapshot_options, buffer_limit),
+        .range = {.initial = 268435456, .min = 0, .max = INT64_MAX},
+        .live = true,
+        .doc = "Bytes that a snapshot holds for a slow disk or replica before writes wait; 0: all.",
+    },
 };
 const uint32_t snapshot_option_count = ARRAY_COUNT(snapshot_option_rows);
 
@@ -365,9 +379,12 @@ void snapshot_info(void *state, struct buffer *out) {
         loading_info(snapshotter, out);
     buffer_append_format(out,
                          "snapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
-                         "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n",
+                         "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n"
+                         "snapshot_paused_writes:%llu\r\nsnapshot_held_bytes_max:%llu\r\n",
                          atomic_load(&snapshotter->pass_count),
                          (unsigned long long)atomic_load(&snapshotter->preimages),
                          (unsigned long long)atomic_load(&snapshotter->preimage_us_max),
-                         (unsigned long long)atomic_load(&snapshotter->step_us_max));
+                         (unsigned long long)atomic_load(&snapshotter->step_us_max),
+                         (unsigned long long)atomic_load(&snapshotter->paused_writes),
+                         (unsigned long long)atomic_load(&snapshotter->held_bytes_max));
 }

@@ -41,6 +41,8 @@ struct snapshot_options {
     bool is_compressing;
     bool has_checksum;
     bool stops_writes_on_error;
+    int64_t key_delay_us;  /* How long a pass sleeps for each key that it has written. */
+    uint64_t buffer_limit; /* Bytes that a pass may hold for its sink; 0: no limit. */
     struct save_points save_points;
 };
 extern const struct option snapshot_option_rows[];
@@ -75,6 +77,8 @@ struct snapshot_sink {
     /* Takes bytes; may wait (nothing is locked, no turn is held). Another status than STATUS_OK
      * aborts the pass. Runs on the pass's thread. */
     enum status (*write)(void *state, struct bytes bytes);
+    /* The last byte was taken: makes it durable. NULL: nothing to do. Like `write`. */
+    enum status (*finish)(void *state);
     /* The pass has ended, after its last byte was taken, or with the status that ended it. Runs on
      * the pass's thread inside an exclusive section. */
     void (*done)(void *state, enum status status);

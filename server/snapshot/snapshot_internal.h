@@ -7,6 +7,30 @@
 #include "server/rdb/rdb_writer.h"
 #include "server/snapshot/snapshot.h"
 
+/* A value that the pass writes in steps: a huge one, or one that was put off because a step had
+ * written enough. As long as it lies in the keyspace its slot's lock covers it, too, and who must
+ * change it writes the rest. */
+struct pass_value {
+    struct pass_value *next;
+    struct keyspace *keyspace;
+    unsigned number; /* Of the database. */
+    struct key key;  /* Its name lies behind this struct. */
+    struct save_walk walk;
+    bool is_begun;
+    bool is_done;
+    bool is_wanted;                 /* Somebody waits until it is written. */
+    struct keyspace_orphan *orphan; /* It left the keyspace: the pass's own now, */
+    struct record *shared;          /* as is one that shares what lies there. */
+    size_t held_bytes;              /* What it keeps in memory. */
+    uint8_t name[];
+};
+
+/* Where records are written, and the database selected there. */
+struct pass_lane {
+    struct rdb_writer writer;
+    int database;
+};
+
 struct snapshot_pass {
     struct keyspace_pass base; /* First: the keyspace knows a pass by it. */
     struct snapshotter *snapshotter;
@@ -25,13 +49,24 @@ struct snapshot_pass {
      * the order up to which everything is written. Changed with the slot at work locked. */
     _Atomic uint32_t slot_place;
     _Atomic uint64_t order_place;
-    uint32_t last_begun; /* For the debug check that slots are taken in order. */
+    uint64_t step_begin; /* Where the step began in what is written; the pass's thread alone. */
 
-    /* The leaf lock: the writer, and what it has put out but the sink has not got. */
-    pthread_mutex_t lock;
-    struct rdb_writer writer;
-    struct buffer outgoing;
-    int written_database;
+    pthread_mutex_t lock; /* The leaf lock, for all that follows. */
+    pthread_cond_t has_output;
+    pthread_cond_t has_room;
+    struct pass_lane main;
+    struct pass_lane side; /* What comes while a value is being written, in steps, to the other. */
+    bool is_in_value;
+    struct buffer outgoing; /* Not yet with the sink, */
+    size_t sent_bytes;      /* and what the sink has in hand. */
+    bool is_complete;       /* Nothing more comes. */
+    pthread_t pump;
+    struct pass_value *values; /* In the order in which they will be written. */
+    _Atomic uint32_t value_count;
+    uint32_t wanted_count;
+    size_t values_bytes; /* Sum of what they hold. */
+    bool is_full;        /* More is held than may be: changes wait. */
+    bool has_refused;    /* Somebody waits for that. */
     uint64_t keys_written;
     uint64_t preimages_written;
 };
@@ -71,6 +106,8 @@ struct snapshotter {
     _Atomic uint64_t preimage_us_max;
     _Atomic uint64_t step_us_max;
     _Atomic uint64_t preimages;
+    _Atomic uint64_t paused_writes; /* How often a write was put aside. */
+    _Atomic uint64_t held_bytes_max;
 };
 
 /* Writes what stands before the first key. The writer's sink is set. */
@@ -79,4 +116,49 @@ void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_write
 /* A key with what goes before it: deadline, and idle time or counter where the policy asks. */
 void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                            const struct record *record);
+/* What stands between a key's attributes and its value. */
+void snapshot_write_key(const struct snapshotter *snapshotter, struct rdb_writer *writer,
+                        const struct record *record);
+void snapshot_note_longest(_Atomic uint64_t *longest, uint64_t us);
+
+/* -- pass_output.c: lanes and the sink -- */
+
+void pass_output_init(struct snapshot_pass *pass);
+void pass_output_deinit(struct snapshot_pass *pass);
+/* Starts the thread that feeds the sink; everything was written, waits until it has got it. */
+void pass_output_start(struct snapshot_pass *pass);
+void pass_output_finish(struct snapshot_pass *pass);
+
+/* The lane for records at the moment, with this database selected. The pass's lock is held. */
+struct rdb_writer *pass_output_lane(struct snapshot_pass *pass, unsigned number);
+/* Around a value that is written in steps to the main lane; `number` is its database. */
+struct rdb_writer *pass_output_begin_value(struct snapshot_pass *pass, unsigned number);
+void pass_output_end_value(struct snapshot_pass *pass);
+/* Looks whether more is held than may be. The pass's lock is held. */
+void pass_output_measure(struct snapshot_pass *pass);
+/* Between two steps: waits while the sink is behind and nobody waits for the pass. Nothing but the
+ * turn is held. */
+void pass_output_wait(struct snapshot_pass *pass);
+
+/* -- pass_values.c: values that are written in steps -- */
+
+/* The record is not written now but soon. The slot and the pass's lock are held. */
+void pass_values_put_off(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
+                         const struct key *key);
+/* True when the key still lies in its keyspace and is yet to be written. The slot is locked. */
+bool pass_values_has(struct snapshot_pass *pass, const struct keyspace *keyspace, uint16_t slot,
+                     uint64_t order);
+/* Writes, or shares, what somebody is about to change. The slot and the pass's lock are held. */
+void pass_values_save(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
+                      const struct key *key, const struct record *record);
+/* For struct keyspace_pass. */
+void pass_values_take(struct keyspace_pass *base, struct keyspace *keyspace, const struct key *key,
+                      struct keyspace_orphan *orphan);
+bool pass_values_must_wait(struct keyspace_pass *base, struct keyspace *keyspace,
+                           const struct key *key, const struct record *record, bool is_whole);
+/* Writes all that wait. The pass's thread; nothing but the turn is held. */
+void pass_values_write(struct snapshot_pass *pass);
+/* Which of the pass's keyspaces this is, or -1. */
+int pass_index_of(const struct snapshot_pass *pass, const struct keyspace *keyspace);
+
 uint64_t snapshot_changes(const struct snapshotter *snapshotter);

@@ -240,7 +240,7 @@ static void store_result(struct command_context *context, const struct operand *
         operate(string_bytes(result), len, operands, count, operation);
     }
     struct table_entry entry;
-    bool was_there = context_find_for_write(context, &target, &entry);
+    bool was_there = context_find_to_remove(context, &target, &entry);
     if (result != NULL) {
         context_put_take(context, &target, &entry, result);
         context_changed(context, &target, EVENT_STRING, "set");

@@ -146,7 +146,7 @@ void generic_restore(struct command_context *context) {
     if (!record) return;
 
     struct table_entry entry;
-    bool was_there = context_find_for_write(context, &key, &entry);
+    bool was_there = context_find_to_remove(context, &key, &entry);
     if (was_there) generic_delete(context, &key, &entry, context->types->lazy_server_del);
     bool is_relative = ttl_ms != 0 && !options.is_absolute;
     int64_t deadline_ms = ttl_ms;

@@ -64,8 +64,5 @@ static inline bool generic_is_hidden(const struct command_context *context,
  * the command is answered, so that the memory is there again by then. */
 static inline void generic_delete(struct command_context *context, const struct key *key,
                                   struct table_entry *entry, bool is_lazy) {
-    if (is_lazy)
-        context_unlink(context, key, entry);
-    else
-        keyspace_destroy_record(context->databases, context_detach(context, key, entry), false);
+    keyspace_delete(context->keyspace, key, entry, is_lazy);
 }

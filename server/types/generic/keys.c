@@ -5,7 +5,7 @@ static void delete_keys(struct command_context *context, bool is_lazy) {
     for (uint32_t i = 1; i < context->argc; i++) {
         struct key key = context_key(context, i);
         struct table_entry entry;
-        if (!context_find_for_write(context, &key, &entry)) continue;
+        if (!context_find_to_remove(context, &key, &entry)) continue;
         generic_delete(context, &key, &entry, is_lazy);
         context_changed(context, &key, EVENT_GENERIC, "del");
         deleted++;

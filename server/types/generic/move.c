@@ -23,7 +23,7 @@ bool generic_database(struct command_context *context, uint32_t argument, unsign
 static void rename_record(struct command_context *context, const struct key *source,
                           const struct key *target) {
     struct table_entry entry;
-    if (context_find_for_write(context, target, &entry))
+    if (context_find_to_remove(context, target, &entry))
         generic_delete(context, target, &entry, context->types->lazy_server_del);
     bool is_there = context_find_for_write(context, source, &entry);
     ASSERT(is_there);
@@ -125,7 +125,7 @@ void generic_copy(struct command_context *context) {
     struct record *copy = copy_record(context, record, target.name);
     context->keyspace = other;
     struct table_entry entry;
-    if (context_find_for_write(context, &target, &entry))
+    if (context_find_to_remove(context, &target, &entry))
         generic_delete(context, &target, &entry, context->types->lazy_server_del);
     context_insert_take(context, &target, copy);
     context_changed(context, &target, EVENT_GENERIC, "copy_to");

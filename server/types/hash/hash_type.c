@@ -66,14 +66,30 @@ static void save_pair(void *arg, const struct hash_pair *pair) {
     }
 }
 
-static void save(const struct record *record, struct rdb_writer *writer) {
-    if (record_encoding(record) == HASH_LISTPACK) {
+enum { SAVE_BUCKETS = 16 }; /* Between two looks at how much was written. */
+
+/* place[0]: in the table's order. */
+static bool save_step(const struct record *record, struct save_walk *walk,
+                      struct rdb_writer *writer, size_t max_bytes) {
+    const struct hash_table *hash = hash_table_of(record);
+    if (hash == NULL) {
         const uint8_t *block = record_pointer(record);
         rdb_write_string(writer, bytes_of(block, listpack_bytes(block)));
-        return;
+        return true;
     }
-    rdb_write_length(writer, hash_count(record));
-    hash_walk(record, 0, 0, save_pair, writer);
+    uint64_t begin = rdb_writer_offset(writer);
+    if (walk->place[0] == 0) rdb_write_length(writer, hash_count(record));
+    do {
+        uint64_t next = table_place_after(&hash->table, walk->place[0], SAVE_BUCKETS);
+        hash_walk(record, walk->place[0], next, save_pair, writer);
+        walk->place[0] = next;
+    } while (walk->place[0] != 0 && rdb_writer_offset(writer) - begin < max_bytes);
+    return walk->place[0] == 0;
+}
+
+static void save(const struct record *record, struct rdb_writer *writer) {
+    struct save_walk walk = {0};
+    (void)save_step(record, &walk, writer, SIZE_MAX);
 }
 
 static bool loads(uint8_t type) {
@@ -204,6 +220,7 @@ const struct data_type hash_type = {
     .element_count = element_count,
     .rdb_type = rdb_type,
     .save = save,
+    .save_step = save_step,
     .loads = loads,
     .load = load,
     .digest = digest,

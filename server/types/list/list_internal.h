@@ -18,6 +18,11 @@ struct leaf_tree *list_tree_of(const struct record *record);
 void list_walk_blocks(const struct record *record, void (*visit)(void *arg, const uint8_t *block),
                       void *arg);
 
+/* Calls `visit` for the block with the element at `index` (below the count); returns the index of
+ * the element behind that block. */
+uint64_t list_visit_block(const struct record *record, uint64_t index,
+                          void (*visit)(void *arg, const uint8_t *block), void *arg);
+
 /* Puts a whole block behind the last element (a loader's); the list owns it. */
 void list_append_block_take(struct record *record, uint8_t *block);
 /* After appended blocks: one that is small becomes a listpack. */

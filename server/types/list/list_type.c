@@ -57,10 +57,23 @@ static void save_block(void *arg, const uint8_t *block) {
     rdb_write_string(arg, bytes_of(block, listpack_bytes(block)));
 }
 
-static void save(const struct record *record, struct rdb_writer *writer) {
+/* place[0]: index of the next element. */
+static bool save_step(const struct record *record, struct save_walk *walk,
+                      struct rdb_writer *writer, size_t max_bytes) {
     const struct leaf_tree *tree = list_tree_of(record);
-    rdb_write_length(writer, tree == NULL ? 1 : leaf_tree_leaf_count(tree));
-    list_walk_blocks(record, save_block, writer);
+    uint64_t begin = rdb_writer_offset(writer);
+    if (walk->place[0] == 0)
+        rdb_write_length(writer, tree == NULL ? 1 : leaf_tree_leaf_count(tree));
+    while (walk->place[0] < list_count(record)) {
+        walk->place[0] = list_visit_block(record, walk->place[0], save_block, writer);
+        if (rdb_writer_offset(writer) - begin >= max_bytes) break;
+    }
+    return walk->place[0] >= list_count(record);
+}
+
+static void save(const struct record *record, struct rdb_writer *writer) {
+    struct save_walk walk = {0};
+    (void)save_step(record, &walk, writer, SIZE_MAX);
 }
 
 static bool loads(uint8_t type) {
@@ -157,6 +170,7 @@ const struct data_type list_type = {
     .element_count = element_count,
     .rdb_type = rdb_type,
     .save = save,
+    .save_step = save_step,
     .loads = loads,
     .load = load,
     .digest = digest,

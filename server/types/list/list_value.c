@@ -251,6 +251,23 @@ void list_walk_blocks(const struct record *record, void (*visit)(void *arg, cons
     }
 }
 
+uint64_t list_visit_block(const struct record *record, uint64_t index,
+                          void (*visit)(void *arg, const uint8_t *block), void *arg) {
+    struct leaf_tree *tree = list_tree_of(record);
+    struct leaf_place place;
+    uint64_t offset = 0;
+    if (tree == NULL) {
+        list_walk_blocks(record, visit, arg);
+        return list_count(record);
+    }
+    if (!leaf_tree_at(tree, index, &place, &offset)) return index;
+    void *leaf = leaf_place_leaf(&place);
+    uint8_t *opened = is_compressed(leaf) ? decompress(leaf) : NULL;
+    visit(arg, opened != NULL ? opened : leaf);
+    mem_free(opened);
+    return index - offset + leaf_place_count(&place);
+}
+
 static void enter_leaf(struct list_cursor *cursor) {
     mem_free(cursor->opened);
     cursor->opened = NULL;

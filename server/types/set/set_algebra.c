@@ -164,7 +164,7 @@ static void store(struct command_context *context, const char *event,
     operation(&sources, &output);
     sources_deinit(&sources);
     struct table_entry entry;
-    bool was_there = context_find_for_write(context, &target, &entry);
+    bool was_there = context_find_to_remove(context, &target, &entry);
     if (output.count > 0) {
         context_put_take(context, &target, &entry, output.set);
         context_changed(context, &target, EVENT_SET, event);

@@ -51,6 +51,8 @@ static size_t memory_used(const struct record *record, size_t samples) {
 
 /* -- RDB -- */
 
+enum { SAVE_BUCKETS = 16 }; /* Between two looks at how much was written. */
+
 static uint8_t rdb_type(const struct record *record) {
     return record_encoding(record) == SET_INTSET ? RDB_TYPE_SET_INTSET : RDB_TYPE_SET;
 }
@@ -72,6 +74,29 @@ static void save(const struct record *record, struct rdb_writer *writer) {
     }
     rdb_write_length(writer, set_count(record));
     set_walk(record, save_member, writer);
+}
+
+static void save_record(void *arg, struct record *member) {
+    rdb_write_string(arg, record_key(member));
+}
+
+/* place[0]: in the table's order. */
+static bool save_step(const struct record *record, struct save_walk *walk,
+                      struct rdb_writer *writer, size_t max_bytes) {
+    const struct set_table *set = set_table_of(record);
+    if (set == NULL) {
+        save(record, writer);
+        return true;
+    }
+    struct table_hasher hasher = set_hasher(set);
+    uint64_t begin = rdb_writer_offset(writer);
+    if (walk->place[0] == 0) rdb_write_length(writer, set_count(record));
+    do {
+        uint64_t next = table_place_after(&set->table, walk->place[0], SAVE_BUCKETS);
+        table_walk(&set->table, walk->place[0], next, &hasher, save_record, writer);
+        walk->place[0] = next;
+    } while (walk->place[0] != 0 && rdb_writer_offset(writer) - begin < max_bytes);
+    return walk->place[0] == 0;
 }
 
 static bool loads(uint8_t type) {
@@ -148,6 +173,7 @@ const struct data_type set_type = {
     .element_count = element_count,
     .rdb_type = rdb_type,
     .save = save,
+    .save_step = save_step,
     .loads = loads,
     .load = load,
     .digest = digest,

@@ -383,7 +383,7 @@ static void store(struct command_context *context, const struct sort_options *op
     struct list_output output = {list_record_create(target.name), context->types};
     put_results(context, options, elements, first, count, put_in_list, &output);
     struct table_entry entry;
-    bool was_there = context_find_for_write(context, &target, &entry);
+    bool was_there = context_find_to_remove(context, &target, &entry);
     uint64_t stored = list_count(output.record);
     if (stored > 0) {
         context_put_take(context, &target, &entry, output.record);

@@ -86,58 +86,122 @@ static void save_id_as_lengths(struct rdb_writer *writer, struct stream_id id) {
     rdb_write_length(writer, id.seq);
 }
 
-static void save_nodes(const struct stream *stream, struct rdb_writer *writer) {
-    rdb_write_length(writer, leaf_tree_leaf_count(stream->nodes));
+/* Has this step written its share? */
+struct save_budget {
+    struct rdb_writer *writer;
+    uint64_t begin;
+    size_t max_bytes;
+};
+
+static bool is_spent(const struct save_budget *budget) {
+    return rdb_writer_offset(budget->writer) - budget->begin >= budget->max_bytes;
+}
+
+/* place: the rank of the first entry of the next node. True: these were the last. */
+static bool save_nodes(const struct stream *stream, struct save_walk *walk,
+                       const struct save_budget *budget) {
+    struct rdb_writer *writer = budget->writer;
+    if (walk->place[0] == 0) rdb_write_length(writer, leaf_tree_leaf_count(stream->nodes));
     struct leaf_place place;
-    bool has_more = leaf_tree_first(stream->nodes, &place);
-    for (; has_more; has_more = leaf_place_next(&place)) {
+    uint64_t offset = 0;
+    bool has_more = leaf_tree_at(stream->nodes, walk->place[0], &place, &offset);
+    while (has_more) {
         struct leaf_key key = leaf_place_key(&place);
         const uint8_t *block = leaf_place_leaf(&place);
         rdb_write_length(writer, 16);
         rdb_write_stream_id(writer, key.high, key.low);
         rdb_write_string(writer, bytes_of(block, listpack_bytes(block)));
+        walk->place[0] += leaf_place_count(&place);
+        has_more = leaf_place_next(&place);
+        if (has_more && is_spent(budget)) return false;
     }
+    walk->place[0] = 0;
+    return true;
 }
 
-static void save_pel(const struct stream_pel *pel, struct rdb_writer *writer, bool has_details) {
-    rdb_write_length(writer, stream_pel_count(pel));
+/* place: the id of the next pending entry. True: these were the last. */
+static bool save_pel(const struct stream_pel *pel, struct save_walk *walk,
+                     const struct save_budget *budget, bool has_details) {
+    struct rdb_writer *writer = budget->writer;
+    struct stream_id from = {walk->place[0], walk->place[1]};
+    if (stream_id_is_zero(from)) rdb_write_length(writer, stream_pel_count(pel));
     struct stream_pel_cursor cursor;
-    for (stream_pel_seek(pel, STREAM_ID_MIN, &cursor); cursor.has; stream_pel_next(&cursor)) {
+    for (stream_pel_seek(pel, from, &cursor); cursor.has; stream_pel_next(&cursor)) {
         const struct stream_pending *pending = stream_pel_at(&cursor);
+        if (is_spent(budget) && stream_id_compare(pending->id, from) != 0) {
+            walk->place[0] = pending->id.ms;
+            walk->place[1] = pending->id.seq;
+            return false;
+        }
         rdb_write_stream_id(writer, pending->id.ms, pending->id.seq);
         if (!has_details) continue;
         rdb_write_ms(writer, pending->delivered_ms);
         rdb_write_length(writer, pending->count);
     }
+    walk->place[0] = walk->place[1] = 0;
+    return true;
 }
 
-static void save_group(const struct stream_group *group, struct rdb_writer *writer) {
+static void save_group_head(const struct stream_group *group, struct rdb_writer *writer) {
     rdb_write_string(writer, group->name);
     save_id_as_lengths(writer, group->last);
     rdb_write_length(writer, (uint64_t)group->entries_read);
-    save_pel(&group->pel, writer, true);
-    rdb_write_length(writer, group->consumer_count);
-    for (uint32_t i = 0; i < group->consumer_count; i++) {
-        const struct stream_consumer *consumer = group->consumers[i];
-        rdb_write_string(writer, consumer->name);
-        rdb_write_ms(writer, consumer->seen_ms);
-        save_pel(&consumer->pel, writer, false);
-    }
 }
 
-static void save(const struct record *record, struct rdb_writer *writer) {
-    const struct stream *stream = stream_of(record);
+/* A group's pending entries are its item 0, its consumers the items from 1 on. */
+static bool save_group(const struct stream_group *group, struct save_walk *walk,
+                       const struct save_budget *budget) {
+    bool is_fresh = walk->place[0] == 0 && walk->place[1] == 0;
+    if (walk->item == 0) {
+        if (is_fresh) save_group_head(group, budget->writer);
+        if (!save_pel(&group->pel, walk, budget, true)) return false;
+        rdb_write_length(budget->writer, group->consumer_count);
+        walk->item = 1;
+        is_fresh = true;
+    }
+    for (; walk->item <= group->consumer_count; walk->item++, is_fresh = true) {
+        const struct stream_consumer *consumer = group->consumers[walk->item - 1];
+        if (is_fresh) {
+            rdb_write_string(budget->writer, consumer->name);
+            rdb_write_ms(budget->writer, consumer->seen_ms);
+        }
+        if (!save_pel(&consumer->pel, walk, budget, false)) return false;
+    }
+    walk->item = 0;
+    return true;
+}
+
+static void save_frame(const struct stream *stream, struct rdb_writer *writer) {
     struct stream_id first = STREAM_ID_MIN;
     stream_edge_id(stream, false, &first);
-    save_nodes(stream, writer);
     rdb_write_length(writer, stream_len(stream));
     save_id_as_lengths(writer, stream->last);
     save_id_as_lengths(writer, first);
     save_id_as_lengths(writer, stream->max_deleted);
     rdb_write_length(writer, stream->added);
     rdb_write_length(writer, stream->group_count);
-    for (uint32_t i = 0; i < stream->group_count; i++)
-        save_group(stream->groups[i], writer);
+}
+
+enum save_stage { SAVE_NODES, SAVE_GROUPS };
+
+static bool save_step(const struct record *record, struct save_walk *walk,
+                      struct rdb_writer *writer, size_t max_bytes) {
+    const struct stream *stream = stream_of(record);
+    const struct save_budget budget = {writer, rdb_writer_offset(writer), max_bytes};
+    if (walk->stage == SAVE_NODES) {
+        if (!save_nodes(stream, walk, &budget)) return false;
+        save_frame(stream, writer);
+        walk->stage = SAVE_GROUPS;
+    }
+    for (; walk->group < stream->group_count; walk->group++) {
+        if (!save_group(stream->groups[walk->group], walk, &budget)) return false;
+    }
+    return true;
+}
+
+static void save(const struct record *record, struct rdb_writer *writer) {
+    struct save_walk walk = {0};
+    (void)save_step(record, &walk, writer, SIZE_MAX);
 }
 
 /* -- loading -- */
@@ -359,6 +423,7 @@ const struct data_type stream_type = {
     .element_count = element_count,
     .rdb_type = rdb_type,
     .save = save,
+    .save_step = save_step,
     .loads = loads,
     .load = load,
     .digest = digest,

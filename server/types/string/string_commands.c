@@ -233,7 +233,7 @@ static void set_with_options(struct command_context *context) {
     if (failed) return;
 
     struct table_entry entry;
-    bool exists = context_find_for_write(context, &key, &entry);
+    bool exists = context_find_to_remove(context, &key, &entry);
     if (!meets_condition(context, &set, exists ? entry.record : NULL, &failed)) {
         if (!failed && (set.options & OPTION_GET) == 0) reply_null(context->reply);
         return;
@@ -269,7 +269,7 @@ void string_set(struct command_context *context) {
     }
     struct key key = context_key(context, 1);
     struct table_entry entry;
-    (void)context_find_for_write(context, &key, &entry);
+    (void)context_find_to_remove(context, &key, &entry);
     string_store(context, &key, &entry, context->argv[2], 0);
     context_changed(context, &key, EVENT_STRING, "set");
     reply_ok(context->reply);
@@ -281,7 +281,7 @@ static void set_with_time(struct command_context *context, unsigned option) {
     if (!read_deadline(context, 2, option, &deadline_ms)) return;
     struct key key = context_key(context, 1);
     struct table_entry entry;
-    (void)context_find_for_write(context, &key, &entry);
+    (void)context_find_to_remove(context, &key, &entry);
     string_store(context, &key, &entry, context->argv[3], deadline_ms);
     context_changed(context, &key, EVENT_STRING, "set");
     context_event(context, &key, EVENT_GENERIC, "expire");
@@ -300,7 +300,7 @@ void string_psetex(struct command_context *context) {
 void string_setnx(struct command_context *context) {
     struct key key = context_key(context, 1);
     struct table_entry entry;
-    bool exists = context_find_for_write(context, &key, &entry);
+    bool exists = context_find_to_remove(context, &key, &entry);
     if (!exists) {
         string_store(context, &key, &entry, context->argv[2], 0);
         context_changed(context, &key, EVENT_STRING, "set");
@@ -314,7 +314,7 @@ void string_getset(struct command_context *context) {
     (void)reply_value(context, &key, &failed);
     if (failed) return;
     struct table_entry entry;
-    (void)context_find_for_write(context, &key, &entry);
+    (void)context_find_to_remove(context, &key, &entry);
     string_store(context, &key, &entry, context->argv[2], 0);
     context_changed(context, &key, EVENT_STRING, "set");
     propagate_set(context, context->argv[1], context->argv[2], NULL, 0);
@@ -325,7 +325,7 @@ void string_getdel(struct command_context *context) {
     bool failed;
     if (reply_value(context, &key, &failed) == NULL) return;
     struct table_entry entry;
-    if (!context_find_for_write(context, &key, &entry)) return;
+    if (!context_find_to_remove(context, &key, &entry)) return;
     context_delete(context, &key, &entry);
     context_changed(context, &key, EVENT_GENERIC, "del");
     propagate_key(context, "DEL", key.name, 0);
@@ -386,7 +386,7 @@ static void store_pairs(struct command_context *context) {
     for (uint32_t i = 1; i < context->argc; i += 2) {
         struct key key = context_key(context, i);
         struct table_entry entry;
-        (void)context_find_for_write(context, &key, &entry);
+        (void)context_find_to_remove(context, &key, &entry);
         string_store(context, &key, &entry, context->argv[i + 1], 0);
         context_changed(context, &key, EVENT_STRING, "set");
     }
@@ -404,7 +404,7 @@ void string_msetnx(struct command_context *context) {
         struct key key = context_key(context, i);
         struct table_entry entry;
         // As a write: an expired key goes, even where reads only hide it.
-        if (!context_find_for_write(context, &key, &entry)) continue;
+        if (!context_find_to_remove(context, &key, &entry)) continue;
         reply_integer(context->reply, 0);
         return;
     }

@@ -3,7 +3,7 @@
 #include "server/keyspace/digest.h"
 #include "server/rdb/rdb_reader.h"
 #include "server/rdb/rdb_writer.h"
-#include "server/types/string/string.h"
+#include "server/types/string/string_internal.h"
 
 #define EMBSTR_LEN_MAX 44u /* What clients know as "embstr" is never longer. */
 
@@ -53,6 +53,12 @@ static void save(const struct record *record, struct rdb_writer *writer) {
     }
 }
 
+static struct record *share(const struct record *record) {
+    if (record_encoding(record) != STRING_BLOB) return NULL;
+    return string_record_create_blob(record_key(record), blob_retain(record_pointer(record)),
+                                     record_has_deadline(record), record_deadline_ms(record));
+}
+
 static bool loads(uint8_t type) {
     return type == RDB_TYPE_STRING;
 }
@@ -94,6 +100,7 @@ const struct data_type string_type = {
     .element_count = element_count,
     .rdb_type = rdb_type,
     .save = save,
+    .share = share,
     .loads = loads,
     .load = load,
     .rewrite = rewrite,

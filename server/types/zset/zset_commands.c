@@ -23,7 +23,7 @@ void zset_delete_if_empty(struct command_context *context, const struct key *key
 void zset_store_take(struct command_context *context, const struct key *key, const char *event,
                      struct record *result) {
     struct table_entry entry;
-    bool was_there = context_find_for_write(context, key, &entry);
+    bool was_there = context_find_to_remove(context, key, &entry);
     size_t count = zset_count(result);
     if (count > 0) {
         context_put_take(context, key, &entry, result);

@@ -59,22 +59,34 @@ static uint8_t rdb_type(const struct record *record) {
     return zset_table_of(record) != NULL ? RDB_TYPE_ZSET : RDB_TYPE_ZSET_LISTPACK;
 }
 
-/* A table goes from its highest member to its lowest: a skip list is built fastest so. */
-static void save(const struct record *record, struct rdb_writer *writer) {
+/* A table goes from its highest member to its lowest: a skip list is built fastest so. place[0]:
+ * how many members are written. */
+static bool save_step(const struct record *record, struct save_walk *walk,
+                      struct rdb_writer *writer, size_t max_bytes) {
     if (zset_table_of(record) == NULL) {
         const uint8_t *block = record_pointer(record);
         rdb_write_string(writer, bytes_of(block, listpack_bytes(block)));
-        return;
+        return true;
     }
     size_t count = zset_count(record);
-    rdb_write_length(writer, count);
+    uint64_t begin = rdb_writer_offset(writer);
+    if (walk->place[0] == 0) rdb_write_length(writer, count);
     struct zset_cursor cursor;
-    for (zset_cursor_begin(&cursor, record, count - 1); zset_cursor_has(&cursor);
-         zset_cursor_previous(&cursor)) {
+    zset_cursor_begin(&cursor, record, count - 1 - walk->place[0]);
+    while (zset_cursor_has(&cursor)) {
         struct zset_element element = zset_cursor_get(&cursor);
         rdb_write_string(writer, element.member.text);
         rdb_write_double(writer, element.score);
+        walk->place[0]++;
+        if (rdb_writer_offset(writer) - begin >= max_bytes) break;
+        zset_cursor_previous(&cursor);
     }
+    return walk->place[0] == count;
+}
+
+static void save(const struct record *record, struct rdb_writer *writer) {
+    struct save_walk walk = {0};
+    (void)save_step(record, &walk, writer, SIZE_MAX);
 }
 
 static bool loads(uint8_t type) {
@@ -167,6 +179,7 @@ const struct data_type zset_type = {
     .element_count = element_count,
     .rdb_type = rdb_type,
     .save = save,
+    .save_step = save_step,
     .loads = loads,
     .load = load,
     .digest = digest,
