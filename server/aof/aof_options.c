@@ -3,8 +3,8 @@
 #include "server/aof/aof_internal.h"
 
 static const struct option_choice sync_choices[] = {
-    {"always", AOF_SYNC_ALWAYS},
     {"everysec", AOF_SYNC_EVERY_SECOND},
+    {"always", AOF_SYNC_ALWAYS},
     {"no", AOF_SYNC_NO},
     {NULL, 0},
 };

@@ -165,16 +165,17 @@ void monitor_feed(struct dispatch_worker *worker, const struct command_context *
 /* The same whatever the command's flags say. */
 void monitor_show(struct dispatch_worker *worker, const struct command_context *context);
 
-/* Runs the handler of an admitted command: with what is counted, shown and noted as its effect. */
-void dispatch_call(struct dispatch_worker *worker, struct command_context *context,
-                   const struct command_entry *entry);
 /* Adds the keys of a command line to worker->keys, behind `count` others; returns the new count. */
 uint32_t dispatch_add_keys(struct dispatch_worker *worker, const struct command_entry *entry,
                            const struct bytes *argv, uint32_t argc, uint32_t count);
 
-/* What EXEC needs of dispatch: runs one queued command with the locks that are held. */
-void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,
-                     const struct command_entry *entry, const struct bytes *argv, uint32_t argc);
+/* What EXEC and scripts need of dispatch: a command inside of `outer`, in a session of its own or
+ * the same one, with the locks that are held. Fills in the context; then runs the handler, and
+ * counts the command like any other. */
+void dispatch_inner_init(struct command_context *context, const struct command_context *outer,
+                         struct session *session, const struct command_entry *entry,
+                         const struct bytes *argv, uint32_t argc);
+void dispatch_inner(struct command_context *context, const struct command_entry *entry);
 
 /* One command of a transaction; everything in one allocation behind `argv`. */
 struct queued_command {

@@ -423,10 +423,30 @@ static bool pass_blocks(const struct command_context *context, bool is_exec, con
     for (uint32_t i = 0; i < key_count; i++) {
         const struct record *record = keyspace_find(keyspace, &keys[i]);
         if (record == NULL) continue;
-        bool is_whole = !is_exec && removes_key(context, i);
-        if (keyspace_must_wait(keyspace, &keys[i], record, is_whole)) is_wanted = true;
+        enum keyspace_change change = KEYSPACE_CHANGE_SMALL;
+        if (UNLIKELY(keyspace_is_huge(context->databases, record)))
+            change = !is_exec && removes_key(context, i) ? KEYSPACE_CHANGE_WHOLE
+                                                         : KEYSPACE_CHANGE_INSIDE;
+        if (keyspace_must_wait(keyspace, &keys[i], record, change)) is_wanted = true;
     }
     return is_wanted;
+}
+
+/* Somebody needs one of these keys as it is for a while: a write to it waits. Each is asked, since
+ * each has to learn that it is waited for. */
+static bool keys_are_in_use(const struct command_context *context, bool is_exec,
+                            const struct key *keys, uint32_t key_count) {
+    struct dispatcher *dispatcher = context->worker->dispatcher;
+    const struct session *session = context->session;
+    uint32_t admission = dispatcher_admission(dispatcher);
+    bool are_in_use = false;
+    if (UNLIKELY((admission & ADMISSION_HOLD) != 0))
+        are_in_use |= hold_blocks(dispatcher, session->db, keys, key_count, session->hold);
+    if (UNLIKELY((admission & ADMISSION_LONG_REPLY) != 0))
+        are_in_use |= long_reply_blocks(dispatcher, session->db, keys, key_count);
+    if (UNLIKELY((admission & ADMISSION_PASS) != 0))
+        are_in_use |= pass_blocks(context, is_exec, keys, key_count);
+    return are_in_use;
 }
 
 /* `flags` are the row's, or for EXEC the union of its queue's. Order: spec/replication.md 13. */
@@ -464,16 +484,8 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if (session->kind == SESSION_REPLICA && (flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0 &&
         key_count > 0)
         return refuse(context, "ERR Replica can't interact with the keyspace");
-    if (UNLIKELY((admission & ADMISSION_HOLD) != 0) && is_write && key_count > 0 &&
-        (session->transaction == NULL || is_exec) &&
-        hold_blocks(dispatcher, session->db, keys, key_count, session->hold))
-        return PUT_ASIDE;
-    if (UNLIKELY((admission & ADMISSION_LONG_REPLY) != 0) && is_write && key_count > 0 &&
-        (session->transaction == NULL || is_exec) &&
-        long_reply_blocks(dispatcher, session->db, keys, key_count))
-        return PUT_ASIDE;
-    if (UNLIKELY((admission & ADMISSION_PASS) != 0) && is_write && key_count > 0 &&
-        (session->transaction == NULL || is_exec) && pass_blocks(context, is_exec, keys, key_count))
+    if (is_write && (session->transaction == NULL || is_exec) &&
+        keys_are_in_use(context, is_exec, keys, key_count))
         return PUT_ASIDE;
     if ((admission & PAUSE_BITS) != 0 && session->kind == SESSION_NORMAL) {
         bool may_write = is_write || (flags & COMMAND_MAY_REPLICATE) != 0;
@@ -555,8 +567,9 @@ static void commit_stream(struct dispatch_worker *worker, struct session *sessio
     session->stream = bytes_of(NULL, 0);
 }
 
-void dispatch_call(struct dispatch_worker *worker, struct command_context *context,
-                   const struct command_entry *entry) {
+/* Runs the handler of an admitted command: with what is counted, shown and noted as its effect. */
+static void call(struct dispatch_worker *worker, struct command_context *context,
+                 const struct command_entry *entry) {
     struct session *session = context->session;
     uint32_t errors_before = session->reply.error_count;
     const struct command_context *outer = running_exchange(context);
@@ -590,23 +603,26 @@ static void note_slow(const struct dispatch_worker *worker, const struct session
                 (uint64_t)((double)ticks / clock_ticks_per_us()));
 }
 
-void dispatch_queued(struct dispatch_worker *worker, struct command_context *outer,
-                     const struct command_entry *entry, const struct bytes *argv, uint32_t argc) {
-    struct session *session = outer->session;
-    struct command_context context;
-    context_init(&context, worker, session, outer->now_ms);
-    context.command = entry->row;
-    context.argv = argv;
-    context.argc = argc;
-    context.in_transaction = true;
-    context.is_exclusive = outer->is_exclusive;
-    session->command = entry->row;
+void dispatch_inner_init(struct command_context *context, const struct command_context *outer,
+                         struct session *session, const struct command_entry *entry,
+                         const struct bytes *argv, uint32_t argc) {
+    context_init(context, outer->worker, session, outer->now_ms);
+    context->command = entry->row;
+    context->argv = argv;
+    context->argc = argc;
+    context->in_transaction = true;
+    context->is_exclusive = outer->is_exclusive;
+}
+
+void dispatch_inner(struct command_context *context, const struct command_entry *entry) {
+    struct dispatch_worker *worker = context->worker;
+    context->session->command = entry->row;
     uint64_t began = clock_ticks();
-    dispatch_call(worker, &context, entry);
+    call(worker, context, entry);
     uint64_t ticks = clock_ticks() - began;
     worker->command_stats[entry->id].usec += ticks;
     worker->stats.commands++;
-    note_slow(worker, session, entry->row, argv, argc, ticks);
+    note_slow(worker, context->session, entry->row, context->argv, context->argc, ticks);
 }
 
 static struct key *reserve_keys(struct dispatch_worker *worker, uint32_t count) {
@@ -732,7 +748,7 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
         return DISPATCH_DONE;
     }
     session->command = row;
-    dispatch_call(worker, &context, entry);
+    call(worker, &context, entry);
     if (UNLIKELY(session->kind == SESSION_PRIMARY)) {
         commit_stream(worker, session);
     } else {

@@ -73,7 +73,8 @@ void monitor_show(struct dispatch_worker *worker, const struct command_context *
     int64_t now_us = (int64_t)clock_wall_us();
     buffer_append_format(&line, "+%lld.%06lld [%u %s%s]", (long long)(now_us / 1000000),
                          (long long)(now_us % 1000000), session->db,
-                         session->is_unix_socket ? "unix:" : "", session->peer);
+                         session->is_unix_socket ? "unix:" : "",
+                         context->in_script ? "lua" : session->peer);
     for (uint32_t i = 0; i < context->argc; i++) {
         bool is_secret = command_word_is_secret(dispatcher->modules->config, context->command,
                                                 context->argv, context->argc, i);

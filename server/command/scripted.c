@@ -1,6 +1,5 @@
 #include "server/command/scripted.h"
 
-#include "server/base/clock.h"
 #include "server/command/command_internal.h"
 
 void scripted_begin(struct scripted *scripted, struct command_context *outer,
@@ -11,7 +10,7 @@ void scripted_begin(struct scripted *scripted, struct command_context *outer,
     scripted->session.is_authenticated = true;
     scripted->session.is_readonly = outer->session->is_readonly;
     scripted->session.is_no_touch = outer->session->is_no_touch;
-    strcpy(scripted->session.peer, "lua"); // So MONITOR shows it.
+    strcpy(scripted->session.peer, "?:0"); // So the slow log shows it.
     struct dispatch_worker *worker = outer->worker;
     const struct command_entry *entry =
         command_table_entry(outer->modules->commands, outer->command);
@@ -99,22 +98,14 @@ const char *scripted_call(struct scripted *scripted, const struct bytes *argv, u
     if (!command_arity_fits(entry->row, argv, argc))
         return "ERR Wrong number of args calling Redis command from script";
     struct command_context context;
-    context_init(&context, worker, &scripted->session, outer->now_ms);
-    context.command = entry->row;
-    context.argv = argv;
-    context.argc = argc;
-    context.in_transaction = true;
+    dispatch_inner_init(&context, outer, &scripted->session, entry, argv, argc);
     context.in_script = true;
-    context.is_exclusive = true;
-    scripted->session.command = entry->row;
     const char *refused = refusal(scripted, &context, entry);
     if (refused != NULL) {
         worker->command_stats[entry->id].rejected++;
         return refused;
     }
     if ((entry->row->flags & COMMAND_WRITE) != 0) scripted->has_written = true;
-    uint64_t began = clock_ticks();
-    dispatch_call(worker, &context, entry);
-    worker->command_stats[entry->id].usec += clock_ticks() - began;
+    dispatch_inner(&context, entry);
     return NULL;
 }

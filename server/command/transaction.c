@@ -226,7 +226,10 @@ static void exec(struct command_context *context) {
         reply_array(context->reply, transaction->count);
         for (uint32_t i = 0; i < transaction->count; i++) {
             struct queued_command *queued = &transaction->commands[i];
-            dispatch_queued(context->worker, context, queued->entry, queued->argv, queued->argc);
+            struct command_context inner;
+            dispatch_inner_init(&inner, context, session, queued->entry, queued->argv,
+                                queued->argc);
+            dispatch_inner(&inner, queued->entry);
         }
     }
     context_propagate_nothing(context); // The commands have noted their own effects.

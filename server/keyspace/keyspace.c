@@ -436,11 +436,11 @@ void keyspace_before_removal(struct keyspace *keyspace, const struct key *key,
 }
 
 bool keyspace_must_wait(struct keyspace *keyspace, const struct key *key,
-                        const struct record *record, bool is_whole) {
+                        const struct record *record, enum keyspace_change change) {
     bool must_wait = false;
     for (unsigned i = 0; i < PASS_MAX; i++) {
         struct keyspace_pass *pass = keyspace->databases->passes[i];
-        if (pass != NULL && pass->must_wait(pass, keyspace, key, record, is_whole))
+        if (pass != NULL && pass->must_wait(pass, keyspace, key, record, change))
             must_wait = true; // The others learn of it, too.
     }
     return must_wait;

@@ -64,6 +64,13 @@ void keyspace_orphan_unref(struct keyspace_orphan *orphan);
 /* Values from about this size on, when encoded, are not saved on a client's time. */
 #define KEYSPACE_HUGE_BYTES 65536u
 
+/* What is about to happen to a value. */
+enum keyspace_change {
+    KEYSPACE_CHANGE_SMALL,  /* It is not huge (keyspace_is_huge): whatever. */
+    KEYSPACE_CHANGE_INSIDE, /* A part of a huge one changes. */
+    KEYSPACE_CHANGE_WHOLE,  /* A huge one goes, or is replaced. */
+};
+
 /* What a snapshot pass must supply to be told of changes (see server/snapshot). */
 struct keyspace_pass {
     unsigned mark; /* Its bit in record_marks. */
@@ -79,10 +86,9 @@ struct keyspace_pass {
     void (*take)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
                  struct keyspace_orphan *orphan);
     /* True when a change of this record has to wait: the pass wants it first, or has no room for
-     * what it was; the pass sees to it that who waits tries again. `is_whole`: the value goes or is
-     * replaced, and is not changed inside. The slot is locked. */
+     * what it was; the pass sees to it that who waits tries again. The slot is locked. */
     bool (*must_wait)(struct keyspace_pass *pass, struct keyspace *keyspace, const struct key *key,
-                      const struct record *record, bool is_whole);
+                      const struct record *record, enum keyspace_change change);
     /* Told that FLUSHALL put a keyspace aside (everything is parked): a pass that needs it calls
      * keyspace_ref. */
     void (*put_aside)(struct keyspace_pass *pass, struct keyspace *keyspace);
@@ -165,7 +171,7 @@ void keyspace_before_removal(struct keyspace *keyspace, const struct key *key,
 
 /* True when a pass asks that a change of the record waits (struct keyspace_pass, must_wait). */
 bool keyspace_must_wait(struct keyspace *keyspace, const struct key *key,
-                        const struct record *record, bool is_whole);
+                        const struct record *record, enum keyspace_change change);
 
 /* True when the value is over KEYSPACE_HUGE_BYTES, by an estimate. O(1) */
 bool keyspace_is_huge(const struct databases *databases, const struct record *record);

@@ -10,8 +10,8 @@
 #include "server/base/mem.h"
 #include "server/script/script_internal.h"
 
-static const char functions_key; /* In the registry: SHA1 -> function, */
-static const char flags_key;     /* SHA1 -> flags. */
+static const char kept_key; /* In the registry: SHA1 -> {function, flags}. */
+enum { KEPT_FUNCTION = 1, KEPT_FLAGS = 2 };
 
 #define SOURCE_NAME "@user_script"
 enum { READING_MAX_MS = 60000, LOOK_MS = 5000, WATCH_INSTRUCTIONS = 100000 };
@@ -67,14 +67,14 @@ uint64_t scripts_memory(const struct scripts *scripts) {
     return atomic_load_explicit(&scripts->memory, memory_order_relaxed);
 }
 
-static void push_registered(lua_State *lua, const char *key) {
+void script_push_registered(lua_State *lua, const char *key) {
     lua_pushlightuserdata(lua, (void *)key);
     lua_rawget(lua, LUA_REGISTRYINDEX);
 }
 
-static void create_registered(lua_State *lua, const char *key) {
+void script_register(lua_State *lua, const char *key) {
     lua_pushlightuserdata(lua, (void *)key);
-    lua_newtable(lua);
+    lua_insert(lua, -2);
     lua_rawset(lua, LUA_REGISTRYINDEX);
 }
 
@@ -84,8 +84,8 @@ lua_State *scripts_lua(struct scripts *scripts) {
     ASSERT(lua != NULL);
     scripts->lua = lua;
     scripts->random = RANDOM_START;
-    create_registered(lua, &functions_key);
-    create_registered(lua, &flags_key);
+    lua_newtable(lua);
+    script_register(lua, &kept_key);
     sandbox_open(lua);
     redis_library_open(lua);
     return lua;
@@ -98,10 +98,14 @@ void script_sha1(struct bytes text, char out[SHA1_TEXT + 1]) {
         snprintf(out + i * 2, 3, "%02x", digest[i]);
 }
 
-int script_raise(lua_State *lua, const char *text) {
+void script_push_error(lua_State *lua, const char *text) {
     lua_createtable(lua, 0, 1);
     lua_pushstring(lua, text);
     lua_setfield(lua, -2, "err");
+}
+
+int script_raise(lua_State *lua, const char *text) {
+    script_push_error(lua, text);
     return lua_error(lua);
 }
 
@@ -182,16 +186,18 @@ static bool parse_first_line(struct reply *reply, struct bytes *text, uint32_t *
 bool script_find(struct scripts *scripts, const char *sha1, uint32_t *out_flags) {
     lua_State *lua = scripts->lua;
     if (lua == NULL) return false;
-    push_registered(lua, &flags_key);
+    script_push_registered(lua, &kept_key);
     lua_pushlstring(lua, sha1, SHA1_TEXT);
     lua_rawget(lua, -2);
-    bool is_kept = lua_isnumber(lua, -1);
+    lua_remove(lua, -2);
+    if (!lua_istable(lua, -1)) {
+        lua_pop(lua, 1);
+        return false;
+    }
+    lua_rawgeti(lua, -1, KEPT_FLAGS);
     *out_flags = (uint32_t)lua_tonumber(lua, -1);
-    lua_pop(lua, 2);
-    if (!is_kept) return false;
-    push_registered(lua, &functions_key);
-    lua_pushlstring(lua, sha1, SHA1_TEXT);
-    lua_rawget(lua, -2);
+    lua_pop(lua, 1);
+    lua_rawgeti(lua, -1, KEPT_FUNCTION);
     lua_remove(lua, -2);
     return true;
 }
@@ -199,15 +205,15 @@ bool script_find(struct scripts *scripts, const char *sha1, uint32_t *out_flags)
 /* The function on top is kept and stays there. */
 static void keep(struct scripts *scripts, const char *sha1, uint32_t flags) {
     lua_State *lua = scripts->lua;
-    push_registered(lua, &functions_key);
+    script_push_registered(lua, &kept_key);
     lua_pushlstring(lua, sha1, SHA1_TEXT);
-    lua_pushvalue(lua, -3);
-    lua_rawset(lua, -3);
-    push_registered(lua, &flags_key);
-    lua_pushlstring(lua, sha1, SHA1_TEXT);
+    lua_createtable(lua, 2, 0);
+    lua_pushvalue(lua, -4);
+    lua_rawseti(lua, -2, KEPT_FUNCTION);
     lua_pushnumber(lua, flags);
+    lua_rawseti(lua, -2, KEPT_FLAGS);
     lua_rawset(lua, -3);
-    lua_pop(lua, 2);
+    lua_pop(lua, 1);
     atomic_fetch_add(&scripts->count, 1);
 }
 

@@ -35,12 +35,6 @@ static const char *read_words(lua_State *lua, struct scripts *scripts, uint32_t 
     return NULL;
 }
 
-static void push_error(lua_State *lua, const char *text) {
-    lua_createtable(lua, 0, 1);
-    lua_pushstring(lua, text);
-    lua_setfield(lua, -2, "err");
-}
-
 /* Pushes the reply, or {err = ...}; true when that is an error. */
 static bool call(lua_State *lua) {
     struct scripts *scripts = scripts_of(lua);
@@ -48,7 +42,7 @@ static bool call(lua_State *lua) {
     const char *refused = read_words(lua, scripts, count);
     if (refused == NULL) refused = scripted_call(scripts->running, scripts->words, count);
     if (refused != NULL) {
-        push_error(lua, refused);
+        script_push_error(lua, refused);
         return true;
     }
     struct bytes encoded = buffer_view(&scripts->running->out);
@@ -74,7 +68,7 @@ static int redis_pcall(lua_State *lua) {
 
 static int single_field(lua_State *lua, const char *name) {
     if (lua_gettop(lua) != 1 || lua_type(lua, 1) != LUA_TSTRING) {
-        push_error(lua, "ERR wrong number or type of arguments");
+        script_push_error(lua, "ERR wrong number or type of arguments");
         return 1;
     }
     lua_createtable(lua, 0, 1);

@@ -15,29 +15,23 @@
 static const char globals_key;   /* In the registry: the real table of globals, */
 static const char protected_key; /* and protected table -> the table that answers for it. */
 
-static void push_registered(lua_State *lua, const char *key) {
-    lua_pushlightuserdata(lua, (void *)key);
-    lua_rawget(lua, LUA_REGISTRYINDEX);
-}
-
-static void register_top(lua_State *lua, const char *key) {
-    lua_pushlightuserdata(lua, (void *)key);
-    lua_insert(lua, -2);
-    lua_rawset(lua, LUA_REGISTRYINDEX);
-}
-
 /* -- protected tables -- */
 
 /* Pushes the table that answers for the one at `index`; false, and nothing pushed, when that is an
  * ordinary one. */
 static bool push_behind(lua_State *lua, int index) {
-    push_registered(lua, &protected_key);
+    script_push_registered(lua, &protected_key);
     lua_pushvalue(lua, index);
     lua_rawget(lua, -2);
     lua_remove(lua, -2);
     if (lua_istable(lua, -1)) return true;
     lua_pop(lua, 1);
     return false;
+}
+
+/* Raises when the first argument is one. */
+static void refuse_protected(lua_State *lua) {
+    if (push_behind(lua, 1)) script_raise(lua, "ERR " REFUSED);
 }
 
 static int refuse_write(lua_State *lua) {
@@ -54,7 +48,7 @@ void sandbox_protect(lua_State *lua) {
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
     lua_setmetatable(lua, -2);
-    push_registered(lua, &protected_key);
+    script_push_registered(lua, &protected_key);
     lua_pushvalue(lua, -2);
     lua_pushvalue(lua, -4);
     lua_rawset(lua, -3);
@@ -63,7 +57,7 @@ void sandbox_protect(lua_State *lua) {
 }
 
 void sandbox_set_global(lua_State *lua, const char *name) {
-    push_registered(lua, &globals_key);
+    script_push_registered(lua, &globals_key);
     lua_insert(lua, -2);
     lua_pushstring(lua, name);
     lua_insert(lua, -2);
@@ -82,7 +76,7 @@ static int safe_rawset(lua_State *lua) {
     luaL_checktype(lua, 1, LUA_TTABLE);
     luaL_checkany(lua, 2);
     luaL_checkany(lua, 3);
-    if (push_behind(lua, 1)) return script_raise(lua, "ERR " REFUSED);
+    refuse_protected(lua);
     lua_settop(lua, 3);
     lua_rawset(lua, 1);
     return 1;
@@ -101,7 +95,7 @@ static int safe_setmetatable(lua_State *lua) {
     int type = lua_type(lua, 2);
     luaL_checktype(lua, 1, LUA_TTABLE);
     luaL_argcheck(lua, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table expected");
-    if (push_behind(lua, 1)) return script_raise(lua, "ERR " REFUSED);
+    refuse_protected(lua);
     if (luaL_getmetafield(lua, 1, "__metatable"))
         return luaL_error(lua, "cannot change a protected metatable");
     lua_settop(lua, 2);
@@ -129,7 +123,7 @@ static int safe_pairs(lua_State *lua) {
 /* table.insert(t, [position,] value) */
 static int safe_insert(lua_State *lua) {
     luaL_checktype(lua, 1, LUA_TTABLE);
-    if (push_behind(lua, 1)) return script_raise(lua, "ERR " REFUSED);
+    refuse_protected(lua);
     int last = (int)lua_objlen(lua, 1) + 1;
     int position = last;
     int count = lua_gettop(lua);
@@ -316,7 +310,7 @@ static void create_protected_set(lua_State *lua) {
     lua_pushliteral(lua, "k");
     lua_setfield(lua, -2, "__mode");
     lua_setmetatable(lua, -2);
-    register_top(lua, &protected_key);
+    script_register(lua, &protected_key);
 }
 
 void sandbox_open(lua_State *lua) {
@@ -324,13 +318,13 @@ void sandbox_open(lua_State *lua) {
     hide_string_methods(lua);
     create_protected_set(lua);
     lua_pushvalue(lua, LUA_GLOBALSINDEX);
-    register_top(lua, &globals_key);
+    script_register(lua, &globals_key);
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         lua_getglobal(lua, tables[i]);
         sandbox_protect(lua);
         sandbox_set_global(lua, tables[i]);
     }
-    push_registered(lua, &globals_key);
+    script_push_registered(lua, &globals_key);
     lua_createtable(lua, 0, 1);
     lua_pushcfunction(lua, unknown_global);
     lua_setfield(lua, -2, "__index");

@@ -300,13 +300,15 @@ static const struct command subcommands[] = {
     COMMAND_END,
 };
 
-#define SCRIPT_KEYS(key_flags)                                                                     \
+#define SCRIPT_KEYS(key_flags, key_notes)                                                          \
     {                                                                                              \
         {                                                                                          \
             .begin = KEY_BEGIN_INDEX, .index = 2, .find = KEY_FIND_COUNT, .count_index = 0,        \
-            .first_index = 1, .step = 1, .flags = (key_flags)                                      \
+            .first_index = 1, .step = 1, .flags = (key_flags), .notes = (key_notes)                \
         }                                                                                          \
     }
+
+#define UNKNOWN_USE "We cannot tell how the keys will be used so we assume the worst, "
 
 #define EVAL_FLAGS                                                                                 \
     (COMMAND_MOVABLE_KEYS | COMMAND_NO_MANDATORY_KEYS | COMMAND_NO_SCRIPT | COMMAND_SKIP_MONITOR | \
@@ -319,7 +321,7 @@ const struct command script_commands[] = {
         .group = GROUP_SCRIPTING,
         .flags = EVAL_FLAGS | COMMAND_MAY_REPLICATE,
         .categories = CATEGORY_SCRIPTING,
-        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE, UNKNOWN_USE "RW and UPDATE"),
         .handler = eval,
         .since = "2.6.0",
         .summary = "Runs a Lua script.",
@@ -332,7 +334,7 @@ const struct command script_commands[] = {
         .group = GROUP_SCRIPTING,
         .flags = EVAL_FLAGS | COMMAND_READONLY,
         .categories = CATEGORY_SCRIPTING,
-        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS),
+        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS, UNKNOWN_USE "RO and ACCESS"),
         .handler = eval,
         .since = "7.0.0",
         .summary = "Runs a Lua script that may only read.",
@@ -345,7 +347,7 @@ const struct command script_commands[] = {
         .group = GROUP_SCRIPTING,
         .flags = EVAL_FLAGS | COMMAND_MAY_REPLICATE,
         .categories = CATEGORY_SCRIPTING,
-        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE, NULL),
         .handler = evalsha,
         .since = "2.6.0",
         .summary = "Runs a kept script.",
@@ -358,7 +360,7 @@ const struct command script_commands[] = {
         .group = GROUP_SCRIPTING,
         .flags = EVAL_FLAGS | COMMAND_READONLY,
         .categories = CATEGORY_SCRIPTING,
-        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS),
+        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS, NULL),
         .handler = evalsha,
         .since = "7.0.0",
         .summary = "Runs a kept script that may only read.",

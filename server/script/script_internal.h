@@ -58,8 +58,15 @@ bool script_find(struct scripts *scripts, const char *sha1, uint32_t *out_flags)
 void script_run(struct command_context *context, const char *sha1, uint32_t flags,
                 uint32_t key_count);
 
-/* Raises {err = text}: an error without a place in front of it. Does not return. */
+/* {err = text}: an error without a place in front of it. Pushes it; raises it, and does not return.
+ */
+void script_push_error(lua_State *lua, const char *text);
 int script_raise(lua_State *lua, const char *text);
+
+/* Lua's registry, by the address of a word of the caller's: pushes what is there; takes the value
+ * on top and puts it there. */
+void script_push_registered(lua_State *lua, const char *key);
+void script_register(lua_State *lua, const char *key);
 
 /* -- sandbox.c -- */
 

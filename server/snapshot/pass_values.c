@@ -276,23 +276,22 @@ void pass_values_take(struct keyspace_pass *base, struct keyspace *keyspace, con
 }
 
 bool pass_values_must_wait(struct keyspace_pass *base, struct keyspace *keyspace,
-                           const struct key *key, const struct record *record, bool is_whole) {
+                           const struct key *key, const struct record *record,
+                           enum keyspace_change change) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
     if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return false;
     bool is_seen = (record_marks(record) & base->mark) != 0 ||
                    base->is_behind(base, keyspace, key->slot, key->order);
-    bool is_huge =
-        !is_seen && !is_whole && keyspace_is_huge(pass->snapshotter->options.databases, record);
     if (is_seen && atomic_load_explicit(&pass->value_count, memory_order_relaxed) == 0)
         return false;
     bool must_wait = false;
     pthread_mutex_lock(&pass->lock);
     struct pass_value *value = find_value(pass, keyspace, key);
     if (value != NULL && (value->is_begun || value->shared != NULL)) {
-        must_wait = !is_whole;
+        must_wait = change != KEYSPACE_CHANGE_WHOLE;
     } else if (!is_seen && pass->is_full) {
         must_wait = pass->has_refused = true;
-    } else if (is_huge) {
+    } else if (!is_seen && change == KEYSPACE_CHANGE_INSIDE) {
         int index = pass_index_of(pass, keyspace);
         if (value == NULL) value = add_value(pass, keyspace, pass->numbers[index], key);
         must_wait = true;

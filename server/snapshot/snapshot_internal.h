@@ -155,7 +155,8 @@ void pass_values_save(struct snapshot_pass *pass, struct keyspace *keyspace, uns
 void pass_values_take(struct keyspace_pass *base, struct keyspace *keyspace, const struct key *key,
                       struct keyspace_orphan *orphan);
 bool pass_values_must_wait(struct keyspace_pass *base, struct keyspace *keyspace,
-                           const struct key *key, const struct record *record, bool is_whole);
+                           const struct key *key, const struct record *record,
+                           enum keyspace_change change);
 /* Writes all that wait. The pass's thread; nothing but the turn is held. */
 void pass_values_write(struct snapshot_pass *pass);
 /* Which of the pass's keyspaces this is, or -1. */

@@ -159,3 +159,19 @@ def test_kept_scripts(lab, workers):
         node.call('EVALSHA', sha1, 0)
     info = node.call('INFO', 'memory').decode()
     assert 'number_of_cached_scripts:0\r\n' in info and 'used_memory_lua:0\r\n' in info
+
+
+def test_what_a_script_calls_is_counted_and_seen(lab):
+    """As redis-server counts and shows it."""
+    seen = []
+    for node in (lab.node({'slowlog-log-slower-than': 0}), lab.redis({'slowlog-log-slower-than': 0})):
+        with node.connect() as connection:
+            connection.call('SLOWLOG', 'RESET')
+            connection.call('CONFIG', 'RESETSTAT')
+            connection.call('EVAL', "for i = 1, 10 do redis.call('SET', 'k', i) end", 0)
+            stats = connection.call('INFO', 'stats', 'commandstats').decode()
+            entries = connection.call('SLOWLOG', 'GET', 20)
+            sets = [(entry[3], entry[4], entry[5]) for entry in entries if entry[3][0] == b'SET']
+            count = int(stats.split('total_commands_processed:')[1].split()[0])
+            seen.append((sets, count, 'cmdstat_set:calls=10,' in stats, 'cmdstat_eval:calls=1,' in stats))
+    assert seen[0] == seen[1] and len(seen[0][0]) == 10
