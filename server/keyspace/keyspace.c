@@ -11,6 +11,7 @@ enum {
     GROUPS = SLOT_COUNT / SLOT_GROUP,
     SECRET_SIZE = XXH3_SECRET_DEFAULT_SIZE,
     STANDALONE_SLOT_BITS = 14,
+    SHARE_MAX = 400,  /* Keys that a slot is given room for in advance. */
     LAZY_EFFORT = 64, /* Values of more allocations than this are freed in the background. */
 };
 
@@ -343,6 +344,11 @@ void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key) {
     table_prefetch(&keyspace->tables[key->slot], key->order);
 }
 
+void keyspace_prefetch_slot(const struct keyspace *keyspace, uint16_t slot) {
+    __builtin_prefetch(&keyspace->tables[slot]);
+    __builtin_prefetch(&keyspace->databases->slots[slot], 1);
+}
+
 /* -- deadlines and counts -- */
 
 uint32_t keyspace_earliest(const struct keyspace *keyspace, unsigned slot) {
@@ -499,6 +505,12 @@ void keyspace_insert_take(struct keyspace *keyspace, const struct key *key, stru
     table_insert_take(&keyspace->tables[key->slot], record, key->order,
                       &keyspace->databases->hasher);
     note_slot_keys(keyspace, key->slot);
+}
+
+void keyspace_expect(struct keyspace *keyspace, uint16_t slot, uint64_t expected) {
+    if (keyspace->databases->is_cluster) return;
+    uint64_t share = expected / SLOT_COUNT;
+    table_reserve(&keyspace->tables[slot], share < SHARE_MAX ? (uint32_t)share : SHARE_MAX);
 }
 
 void keyspace_moved(struct keyspace *keyspace, const struct key *key, struct table_entry *entry,

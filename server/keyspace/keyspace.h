@@ -179,6 +179,14 @@ bool keyspace_is_huge(const struct databases *databases, const struct record *re
 /* Puts in a record whose key is not there; the keyspace owns it. */
 void keyspace_insert_take(struct keyspace *keyspace, const struct key *key, struct record *record);
 
+/* One of `expected` keys is about to come to the slot: while its table is empty it gets room for
+ * its share of them. Only where keys spread evenly over the slots, that is outside a cluster; a
+ * number that is a lie costs 4 KB a slot at the most. */
+void keyspace_expect(struct keyspace *keyspace, uint16_t slot, uint64_t expected);
+
+/* Asks the processor to fetch what keyspace_prefetch itself needs. */
+void keyspace_prefetch_slot(const struct keyspace *keyspace, uint16_t slot);
+
 /* Another record for the same key (before_change or before_removal was called). The old value is
  * destroyed, in the background when it is big, or goes to the passes that have not seen it. */
 void keyspace_replace_take(struct keyspace *keyspace, const struct key *key,

@@ -27,6 +27,8 @@ struct rdb_file_options {
     bool is_checksum_ignored;
     bool is_skipping_modules; /* Gives modules' values and items instead of refusing the file. */
     bool checks_type_first;   /* Refuses an unknown type before the key's name is read. */
+    bool leaves_names;        /* RDB_ITEM_KEY comes before the key's name, which is the caller's to
+                               * consume, too. */
 };
 
 /* What the reading is at: name for people, meaning. */

@@ -27,18 +27,63 @@ static void init(struct rdb_reader *reader, struct bytes bytes) {
     reader->end_offset = bytes.len;
 }
 
+/* Nothing was read yet. */
+static void set_chunk_bytes(struct rdb_reader *reader, size_t chunk_bytes) {
+    reader->chunk = mem_realloc(reader->chunk, chunk_bytes);
+    reader->chunk_bytes = reader->chunk_cap = chunk_bytes;
+    reader->at = reader->end = reader->unsummed = reader->chunk;
+}
+
 void rdb_reader_init(struct rdb_reader *reader, struct rdb_source source) {
     init(reader, (struct bytes){0});
     reader->source = source;
-    reader->chunk = mem_alloc(RDB_CHUNK_BYTES);
+    set_chunk_bytes(reader, RDB_CHUNK_BYTES);
 }
 
 void rdb_reader_init_memory(struct rdb_reader *reader, struct bytes bytes) {
     init(reader, bytes);
 }
 
+void rdb_reader_reset_memory(struct rdb_reader *reader, struct bytes bytes) {
+    reader->at = bytes.len > 0 ? bytes.data : no_bytes;
+    reader->end = reader->at + bytes.len;
+    reader->unsummed = reader->at;
+    reader->end_offset = bytes.len;
+    reader->checksum = 0;
+    reader->error.status = STATUS_OK;
+    reader->error.reason[0] = '\0';
+}
+
+void rdb_reader_retire_chunks(struct rdb_reader *reader, size_t chunk_bytes) {
+    ASSERT(chunk_bytes >= RDB_CHUNK_BYTES && reader->end_offset == 0);
+    set_chunk_bytes(reader, chunk_bytes);
+    reader->is_retiring = true;
+}
+
+uint8_t *rdb_reader_take_retired(struct rdb_reader *reader) {
+    uint8_t *retired = reader->retired;
+    reader->retired = NULL;
+    return retired;
+}
+
+void rdb_reader_hold(struct rdb_reader *reader) {
+    reader->held = reader->at;
+}
+
+struct bytes rdb_reader_release(struct rdb_reader *reader) {
+    struct bytes held = bytes_of(reader->held, (size_t)(reader->at - reader->held));
+    reader->held = NULL;
+    return held;
+}
+
+void rdb_reader_go_back(struct rdb_reader *reader) {
+    reader->at = reader->held;
+    reader->held = NULL;
+}
+
 void rdb_reader_deinit(struct rdb_reader *reader) {
     mem_free(reader->chunk);
+    mem_free(reader->retired);
     buffer_deinit(&reader->spill);
     buffer_deinit(&reader->packed);
 }
@@ -78,8 +123,10 @@ static enum status fail_short(struct rdb_reader *reader) {
 }
 
 uint64_t rdb_reader_checksum(struct rdb_reader *reader) {
+    // After going back some of what lies ahead is in it already.
+    if (reader->unsummed >= reader->at) return reader->checksum;
     size_t len = (size_t)(reader->at - reader->unsummed);
-    if (len > 0) reader->checksum = crc64(reader->checksum, bytes_of(reader->unsummed, len));
+    reader->checksum = crc64(reader->checksum, bytes_of(reader->unsummed, len));
     reader->unsummed = reader->at;
     return reader->checksum;
 }
@@ -101,22 +148,56 @@ static enum status pull(struct rdb_reader *reader, uint8_t *out, size_t cap, siz
     return STATUS_OK;
 }
 
+/* Lets `from` .. end begin a chunk of at least `cap` bytes: this one, or another where what lies
+ * before must stay. */
+static void begin_chunk(struct rdb_reader *reader, const uint8_t *from, size_t cap) {
+    size_t consumed = (size_t)(reader->at - from);
+    size_t summed = (size_t)(reader->unsummed - from);
+    size_t kept = (size_t)(reader->end - from);
+    bool is_retired = reader->is_retiring && reader->retired == NULL && from != reader->chunk;
+    if (is_retired || cap > reader->chunk_cap) {
+        if (cap < reader->chunk_bytes) cap = reader->chunk_bytes;
+        uint8_t *chunk = mem_alloc(cap);
+        memcpy(chunk, from, kept);
+        if (is_retired) {
+            reader->retired = reader->chunk;
+        } else {
+            mem_free(reader->chunk);
+        }
+        reader->chunk = chunk;
+        reader->chunk_cap = cap;
+    } else if (from != reader->chunk) {
+        memmove(reader->chunk, from, kept);
+    }
+    reader->at = reader->chunk + consumed;
+    reader->unsummed = reader->chunk + summed;
+    reader->end = reader->chunk + kept;
+    if (reader->held != NULL) reader->held = reader->chunk;
+}
+
+/* Makes room in the chunk for `len` bytes from `at` on. Consumed bytes go, but for those held. */
+static enum status make_room(struct rdb_reader *reader, size_t len) {
+    rdb_reader_checksum(reader);
+    const uint8_t *from = reader->held != NULL ? reader->held : reader->at;
+    size_t needed = (size_t)(reader->at - from) + len;
+    if (needed > RDB_HELD_MAX) return STATUS_TOO_BIG;
+    // Held bytes come to more: double the room each time, up to what may be held.
+    begin_chunk(reader, from, needed <= reader->chunk_cap ? needed : needed * 2);
+    return STATUS_OK;
+}
+
 /* Brings the next `len` bytes, at most a chunk, to hand in one piece. */
 static enum status ensure(struct rdb_reader *reader, size_t len) {
     if (reader->error.status != STATUS_OK) return reader->error.status;
     if (LIKELY(at_hand(reader) >= len)) return STATUS_OK;
     if (is_memory(reader)) return fail_short(reader);
     ASSERT(len <= RDB_CHUNK_BYTES);
-    rdb_reader_checksum(reader); // What is consumed goes.
-    size_t kept = at_hand(reader);
-    memmove(reader->chunk, reader->at, kept);
-    reader->at = reader->chunk;
-    reader->end = reader->chunk + kept;
-    reader->unsummed = reader->at;
+    enum status status = make_room(reader, len);
+    if (status != STATUS_OK) return status;
     while (at_hand(reader) < len) {
-        size_t have = at_hand(reader);
+        size_t have = (size_t)(reader->end - reader->chunk);
         size_t got = 0;
-        enum status status = pull(reader, reader->chunk + have, RDB_CHUNK_BYTES - have, &got);
+        status = pull(reader, reader->chunk + have, reader->chunk_cap - have, &got);
         if (status != STATUS_OK) return status;
         reader->end += got;
         reader->end_offset += got;
@@ -132,6 +213,7 @@ enum status rdb_read_u8(struct rdb_reader *reader, uint8_t *out) {
 
 /* Pulls straight to `out`; nothing is at hand. */
 static enum status pull_past_chunk(struct rdb_reader *reader, uint8_t *out, size_t len) {
+    ASSERT(reader->held == NULL);
     rdb_reader_checksum(reader);
     while (len > 0) {
         size_t got = 0;
@@ -147,7 +229,8 @@ static enum status pull_past_chunk(struct rdb_reader *reader, uint8_t *out, size
 
 enum status rdb_read_raw(struct rdb_reader *reader, void *out, size_t len) {
     if (reader->error.status != STATUS_OK) return reader->error.status;
-    if (is_memory(reader) || len <= RDB_CHUNK_BYTES) { // All or nothing is consumed.
+    if (is_memory(reader) || len <= RDB_CHUNK_BYTES || len <= at_hand(reader)) {
+        // All or nothing is consumed.
         enum status status = ensure(reader, len);
         if (status != STATUS_OK) return status;
         if (len > 0) memcpy(out, reader->at, len);

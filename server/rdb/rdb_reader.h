@@ -32,6 +32,9 @@
 #define RDB_CHUNK_BYTES ((size_t)64 * 1024)
 #define RDB_STRING_MAX_BYTES (((uint64_t)1 << 32) - 1)
 
+/* The most that rdb_reader_hold keeps. */
+#define RDB_HELD_MAX ((size_t)16 * 1024 * 1024)
+
 struct rdb_source {
     /* Puts 1 .. cap bytes to `out` and their number to `out_len`; 0 is the end of the input.
      * Anything but STATUS_OK ends the reading with that status. May wait. */
@@ -55,6 +58,11 @@ struct rdb_reader {
     uint64_t string_max_bytes;
     struct rdb_source source; /* `fill` is NULL: all the input is at hand. */
     uint8_t *chunk;
+    size_t chunk_cap;
+    size_t chunk_bytes;   /* What a fresh one has. */
+    bool is_retiring;     /* Chunks are given away, not overwritten: rdb_reader_retire_chunks. */
+    uint8_t *retired;     /* One that nobody has taken yet, or NULL. */
+    const uint8_t *held;  /* What was consumed from here on stays at hand; NULL: nothing does. */
     struct buffer spill;  /* The last string, if it does not lie in the chunk. */
     struct buffer packed; /* Its compressed form, if that does not. */
     char number_text[NUMBER_TEXT_MAX];
@@ -67,6 +75,28 @@ void rdb_reader_init(struct rdb_reader *reader, struct rdb_source source);
 /* The bytes stay the caller's, unchanged until rdb_reader_deinit. */
 void rdb_reader_init_memory(struct rdb_reader *reader, struct bytes bytes);
 void rdb_reader_deinit(struct rdb_reader *reader);
+
+/* Begins with other bytes, and keeps the room for strings. Only after rdb_reader_init_memory. */
+void rdb_reader_reset_memory(struct rdb_reader *reader, struct bytes bytes);
+
+/* -- what was consumed as it stood in the input, for others to read -- */
+
+/* From now on a chunk whose bytes have been consumed is not overwritten: the caller takes it with
+ * rdb_reader_take_retired before it goes on to the next value. (A chunk that is not taken in time
+ * is overwritten after all.) Chunks have `chunk_bytes` then, at least RDB_CHUNK_BYTES. With a
+ * source only. */
+void rdb_reader_retire_chunks(struct rdb_reader *reader, size_t chunk_bytes);
+
+/* The chunk that ended before the place of the last rdb_reader_hold (or that reading has left
+ * since) or NULL; views into it stay valid until the caller frees it with mem_free. */
+MUST_USE uint8_t *rdb_reader_take_retired(struct rdb_reader *reader);
+
+/* What is skipped (rdb_skip_…) from here on stays in one piece at hand until rdb_reader_release,
+ * which gives it. When that becomes more than RDB_HELD_MAX, STATUS_TOO_BIG is returned, which does
+ * not stay: the caller goes back and reads instead. */
+void rdb_reader_hold(struct rdb_reader *reader);
+struct bytes rdb_reader_release(struct rdb_reader *reader);
+void rdb_reader_go_back(struct rdb_reader *reader); /* To where it was held, and releases. */
 
 /* Fails the reading with a reason of the caller's, unless it has failed before. Returns the status
  * that stays. */

@@ -179,6 +179,96 @@ Test(rdb_file, reads_through_a_source_what_a_sink_took) {
     mem_free(zeros);
 }
 
+/* Sizes that end in every part of a chunk, and now and then one beyond it. */
+static size_t held_size(unsigned i) {
+    return i % 50 == 49 ? 400000 + i * 1000 : i * 7919 % 20011;
+}
+
+static void write_many(struct buffer *whole, const uint8_t *noise, unsigned count, size_t huge) {
+    struct rdb_writer writer;
+    rdb_writer_init(&writer,
+                    &(struct rdb_writer_options){.sink = {remember, whole}, .has_checksum = true});
+    rdb_write_header(&writer);
+    for (unsigned i = 0; i < count; i++) {
+        rdb_write_key(&writer, RDB_TYPE_STRING, BYTES_LITERAL("name"));
+        rdb_write_string(&writer, bytes_of(noise + i, held_size(i)));
+        if (i != count / 2) continue;
+        rdb_write_key(&writer, RDB_TYPE_STRING, BYTES_LITERAL("huge"));
+        rdb_write_string(&writer, bytes_of(noise, huge));
+    }
+    rdb_write_end(&writer);
+    cr_assert_eq(rdb_writer_status(&writer), STATUS_OK);
+    rdb_writer_deinit(&writer);
+}
+
+static void assert_raw_key(struct bytes raw, struct bytes value) {
+    struct rdb_reader reader;
+    struct bytes got;
+    rdb_reader_init_memory(&reader, (struct bytes){0});
+    rdb_reader_reset_memory(&reader, raw);
+    cr_assert_eq(rdb_read_view(&reader, &got), STATUS_OK);
+    cr_assert(bytes_equal_text(got, "name"));
+    cr_assert_eq(rdb_read_view(&reader, &got), STATUS_OK);
+    cr_assert(bytes_equal(got, value));
+    cr_assert_eq(rdb_reader_rest_view(&reader).len, 0);
+    rdb_reader_deinit(&reader);
+}
+
+Test(rdb_reader, keeps_what_is_held_in_one_piece) {
+    enum { KEYS = 400, HUGE = RDB_HELD_MAX + 5000 };
+    static struct bytes held[KEYS];
+    static uint8_t *chunks[KEYS * 4];
+    uint8_t *noise = mem_alloc(HUGE);
+    fill_pattern(noise, HUGE);
+    struct buffer whole = {0};
+    write_many(&whole, noise, KEYS, HUGE);
+    struct bytes left = buffer_view(&whole);
+    struct rdb_reader reader;
+    rdb_reader_init(&reader, (struct rdb_source){give_back, &left});
+    rdb_reader_retire_chunks(&reader, RDB_CHUNK_BYTES);
+    struct rdb_file file;
+    rdb_file_init(&file, &reader, &(struct rdb_file_options){.leaves_names = true});
+    struct rdb_item item;
+    unsigned count = 0;
+    unsigned chunk_count = 0;
+    unsigned huge_count = 0;
+    for (;;) {
+        cr_assert_eq(rdb_file_next(&file, &item), STATUS_OK);
+        chunks[chunk_count++] = rdb_reader_take_retired(&reader);
+        if (item.kind == RDB_ITEM_END) break;
+        cr_assert_eq(item.kind, RDB_ITEM_KEY);
+        rdb_reader_hold(&reader);
+        enum status status = rdb_skip_string(&reader);
+        if (status == STATUS_OK) status = rdb_skip_value(&reader, item.type);
+        chunks[chunk_count++] = rdb_reader_take_retired(&reader);
+        if (status == STATUS_OK) {
+            held[count++] = rdb_reader_release(&reader);
+            continue;
+        }
+        cr_assert_eq(status, STATUS_TOO_BIG);
+        cr_assert_eq(reader.error.status, STATUS_OK);
+        rdb_reader_go_back(&reader);
+        struct buffer text = {0};
+        cr_assert_eq(rdb_read_string(&reader, &text), STATUS_OK);
+        cr_assert(bytes_equal_text(buffer_view(&text), "huge"));
+        cr_assert_eq(rdb_read_string(&reader, &text), STATUS_OK);
+        cr_assert(bytes_equal(buffer_view(&text), bytes_of(noise, HUGE)));
+        buffer_deinit(&text);
+        huge_count++;
+    }
+    cr_assert_eq(item.checksum, RDB_CHECKSUM_VERIFIED);
+    cr_assert_eq(count, KEYS);
+    cr_assert_eq(huge_count, 1);
+    for (unsigned i = 0; i < KEYS; i++)
+        assert_raw_key(held[i], bytes_of(noise + i, held_size(i)));
+    for (unsigned i = 0; i < chunk_count; i++)
+        mem_free(chunks[i]);
+    rdb_file_deinit(&file);
+    rdb_reader_deinit(&reader);
+    buffer_deinit(&whole);
+    mem_free(noise);
+}
+
 Test(rdb_writer, keeps_the_first_failure_and_stops) {
     int calls = 0;
     struct rdb_writer writer;

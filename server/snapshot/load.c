@@ -1,4 +1,4 @@
-/* Loading an RDB file into databases that nobody else uses yet. */
+/* Loading an RDB file into databases that nobody else uses yet: the thread that reads it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,17 +12,23 @@
 #include "server/base/number.h"
 #include "server/keyspace/access.h"
 #include "server/rdb/rdb_file.h"
-#include "server/snapshot/snapshot_internal.h"
+#include "server/snapshot/load_internal.h"
+
+enum {
+    BATCH_BYTES = 256 * 1024, /* Of the file, about. */
+    KEYS_AT_FIRST = 256,      /* Room for so many in a batch, and more as it needs. */
+};
 
 struct load {
     struct snapshotter *snapshotter;
-    struct databases *into;
+    struct load_context context;
+    struct load_crew *crew;
+    struct load_batch *batch; /* Being gathered; all its keys lie in the reader's chunk. */
+    struct load_tally tally;  /* Of what this thread loads on its way. */
     struct keyspace *keyspace;
     struct rdb_reader reader;
     struct rdb_file file;
     struct snapshot_loaded *loaded;
-    bool drops_expired;
-    int64_t now_ms;
     bool has_id;
     bool has_offset;
     bool has_database;
@@ -48,97 +54,148 @@ static void take_aux(struct load *load, const struct rdb_item *item) {
     }
 }
 
-static const struct data_type *type_that_loads(const struct load *load, unsigned rdb_type) {
-    for (unsigned code = 0; code < RECORD_TYPE_COUNT; code++) {
-        const struct data_type *type = databases_type_of(load->into, code);
-        if (type != NULL && type->loads((uint8_t)rdb_type)) return type;
-    }
-    return NULL;
-}
+/* -- keys -- */
 
 /* The file's word counts where it is of the kind that the policy asks for. */
 static uint32_t access_of(const struct load *load, const struct rdb_item *item) {
-    const struct memory_options *options = &load->snapshotter->options.types->memory;
+    const struct memory_options *options = &load->context.values.options->memory;
+    int64_t now_ms = load->context.now_ms;
     if (!memory_is_lfu(options))
-        return access_clock_idle(load->now_ms, item->has_idle ? item->idle_seconds : 0);
-    return item->has_freq ? access_counted(load->now_ms, item->freq)
-                          : access_new(options, load->now_ms);
+        return access_clock_idle(now_ms, item->has_idle ? item->idle_seconds : 0);
+    return item->has_freq ? access_counted(now_ms, item->freq) : access_new(options, now_ms);
 }
 
-static bool insert(struct load *load, struct bytes name, struct record *record,
-                   const struct rdb_item *item) {
+static void note_key(struct load *load, const struct load_attributes *attributes, struct bytes raw,
+                     uint64_t offset) {
+    struct load_batch *batch = load->batch;
+    if (batch->count == batch->cap) {
+        batch->cap = batch->cap == 0 ? KEYS_AT_FIRST : batch->cap * 2;
+        batch->keys = mem_realloc(batch->keys, batch->cap * sizeof(*batch->keys));
+    }
+    batch->keys[batch->count++] =
+        (struct raw_key){.raw = raw, .offset = offset, .attributes = *attributes};
+}
+
+/* The reader has left the chunk in which the batch's keys lie: off with them. */
+static void hand_over_left(struct load *load) {
+    uint8_t *chunk = rdb_reader_take_retired(&load->reader);
+    if (LIKELY(chunk == NULL)) return;
+    if (load->batch->count == 0) {
+        mem_free(chunk);
+        return;
+    }
+    load->batch->chunk = chunk;
+    load_crew_submit_take(load->crew, load->batch);
+    load->batch = load_crew_batch(load->crew);
+}
+
+/* A value too large to be handed over in one piece. */
+static enum status load_here(struct load *load, const struct load_attributes *attributes) {
+    struct buffer name = {0};
     struct key key;
-    key_init(&key, load->into, name);
-    if (keyspace_find(load->keyspace, &key) != NULL) {
-        rdb_reader_fail(&load->reader, STATUS_BAD_FORMAT, "the key '%.*s' comes twice",
-                        (int)(name.len < 64 ? name.len : 64), (const char *)name.data);
-        keyspace_destroy_record(load->into, record, false);
-        return false;
+    enum status status = rdb_read_string(&load->reader, &name);
+    if (status == STATUS_OK) {
+        key_init(&key, load->context.into, buffer_view(&name));
+        if (!load_value(&load->context, attributes, &key, &load->reader, 0, &load->tally))
+            status = load->reader.error.status;
     }
-    if (item->has_expiry) record = record_with_deadline(record, true, item->expires_at_ms);
-    record_set_access(record, access_of(load, item));
-    keyspace_insert_take(load->keyspace, &key, record);
-    load->loaded->keys++;
-    return true;
-}
-
-static enum status load_key(struct load *load, const struct rdb_item *item) {
-    const struct data_type *type = type_that_loads(load, item->type);
-    if (type == NULL) {
-        return rdb_reader_fail(&load->reader, STATUS_UNSUPPORTED,
-                               "the key '%.*s' has a data type (RDB type %u) that this build of "
-                               "Dunlin does not have",
-                               (int)(item->name.len < 64 ? item->name.len : 64),
-                               (const char *)item->name.data, item->type);
-    }
-    const struct data_type_load_context context = {
-        .options = load->snapshotter->options.types,
-        .hash_seed = databases_seed(load->into),
-        .is_deep_check = false,
-    };
-    // The loader's reads end the view of the name.
-    struct bytes name = bytes_of(bytes_copy_text(item->name), item->name.len);
-    struct record *record = NULL;
-    enum status status = type->load((uint8_t)item->type, &load->reader, name, &context, &record);
-    if (status == STATUS_OK && record != NULL) {
-        if (load->drops_expired && item->has_expiry && item->expires_at_ms <= load->now_ms) {
-            keyspace_destroy_record(load->into, record, false);
-            load->loaded->expired++;
-        } else if (!insert(load, name, record, item)) {
-            status = STATUS_BAD_FORMAT;
-        }
-    }
-    mem_free((void *)(uintptr_t)name.data);
+    buffer_deinit(&name);
     return status;
 }
 
+static enum status gather_key(struct load *load, const struct rdb_item *item) {
+    if (load->context.types[item->type] == NULL)
+        return rdb_reader_fail(&load->reader, STATUS_UNSUPPORTED,
+                               "a key has a data type (RDB type %u) that this build of Dunlin does "
+                               "not have",
+                               item->type);
+    const struct load_attributes attributes = {
+        .keyspace = load->keyspace,
+        .expires_at_ms = item->expires_at_ms,
+        .access = access_of(load, item),
+        .rdb_type = (uint8_t)item->type,
+        .has_expiry = item->has_expiry,
+    };
+    uint64_t offset = rdb_reader_offset(&load->reader);
+    rdb_reader_hold(&load->reader);
+    enum status status = rdb_skip_string(&load->reader);
+    if (status == STATUS_OK) status = rdb_skip_value(&load->reader, item->type);
+    bool is_too_big = status == STATUS_TOO_BIG && load->reader.error.status == STATUS_OK;
+    hand_over_left(load);
+    if (UNLIKELY(is_too_big)) {
+        rdb_reader_go_back(&load->reader);
+        return load_here(load, &attributes);
+    }
+    struct bytes raw = rdb_reader_release(&load->reader);
+    if (status == STATUS_OK) note_key(load, &attributes, raw, offset);
+    return status;
+}
+
+/* -- the file -- */
+
+static enum status take_item(struct load *load, const struct rdb_item *item) {
+    switch (item->kind) {
+    case RDB_ITEM_AUX:
+        take_aux(load, item);
+        return STATUS_OK;
+    case RDB_ITEM_SELECT_DB:
+        load->keyspace = databases_keyspace(load->context.into, (unsigned)item->db);
+        return STATUS_OK;
+    case RDB_ITEM_RESIZE_DB:
+        load->context.expected[keyspace_database(load->keyspace)] = item->key_count;
+        return STATUS_OK;
+    case RDB_ITEM_FUNCTION:
+        return rdb_reader_fail(&load->reader, STATUS_UNSUPPORTED,
+                               "the file holds functions, which this build of Dunlin does not "
+                               "have");
+    case RDB_ITEM_KEY:
+        return gather_key(load, item);
+    case RDB_ITEM_MODULE_AUX:
+    case RDB_ITEM_END:
+        break;
+    }
+    return STATUS_OK;
+}
+
 static enum status load_items(struct load *load) {
-    for (;;) {
-        struct rdb_item item;
-        enum status status = rdb_file_next(&load->file, &item);
-        if (status != STATUS_OK) return status;
-        switch (item.kind) {
-        case RDB_ITEM_END:
-            return STATUS_OK;
-        case RDB_ITEM_AUX:
-            take_aux(load, &item);
-            break;
-        case RDB_ITEM_SELECT_DB:
-            load->keyspace = databases_keyspace(load->into, (unsigned)item.db);
-            break;
-        case RDB_ITEM_FUNCTION:
-            return rdb_reader_fail(&load->reader, STATUS_UNSUPPORTED,
-                                   "the file holds functions, which this build of Dunlin does not "
-                                   "have");
-        case RDB_ITEM_KEY:
-            status = load_key(load, &item);
-            if (status != STATUS_OK) return status;
-            break;
-        case RDB_ITEM_RESIZE_DB:
-        case RDB_ITEM_MODULE_AUX:
-            break;
+    struct rdb_item item = {0};
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && item.kind != RDB_ITEM_END && !load_crew_has_failed(load->crew)) {
+        status = rdb_file_next(&load->file, &item);
+        hand_over_left(load);
+        if (status == STATUS_OK) status = take_item(load, &item);
+    }
+    return status;
+}
+
+static void find_types(struct load_context *context) {
+    for (unsigned code = 0; code < RECORD_TYPE_COUNT; code++) {
+        const struct data_type *type = databases_type_of(context->into, code);
+        for (unsigned rdb_type = 0; type != NULL && rdb_type < 256; rdb_type++) {
+            if (type->loads((uint8_t)rdb_type)) context->types[rdb_type] = type;
         }
     }
+}
+
+/* What failed: the reading, or the decoding of something that had been read; the earlier place in
+ * the file counts. */
+static enum status finish(struct load *load) {
+    struct snapshot_loaded *loaded = load->loaded;
+    struct load_tally *tally = &load->tally;
+    load_crew_submit_take(load->crew, load->batch);
+    load_crew_destroy(load->crew, tally);
+    const struct rdb_error *error = &load->reader.error;
+    if (tally->error.status != STATUS_OK &&
+        (error->status == STATUS_OK || tally->error.offset < error->offset))
+        error = &tally->error;
+    if (error->status != STATUS_OK)
+        snprintf(loaded->error, sizeof(loaded->error), "%s (at byte %llu)", error->reason,
+                 (unsigned long long)error->offset);
+    loaded->keys = tally->keys;
+    loaded->expired = tally->expired;
+    loaded->bytes = rdb_reader_offset(&load->reader);
+    loaded->replication.is_known = load->has_id && load->has_offset && load->has_database;
+    return error->status;
 }
 
 enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
@@ -146,26 +203,27 @@ enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot
     *out = (struct snapshot_loaded){.replication.database = -1};
     struct load *load = mem_alloc_zero(sizeof(*load));
     load->snapshotter = snapshotter;
-    load->into = into;
     load->keyspace = databases_keyspace(into, 0);
     load->loaded = out;
-    load->drops_expired = drops_expired;
-    load->now_ms = (int64_t)clock_wall_ms();
+    load->context = (struct load_context){
+        .into = into,
+        .values = {.options = snapshotter->options.types, .hash_seed = databases_seed(into)},
+        .drops_expired = drops_expired,
+        .now_ms = (int64_t)clock_wall_ms(),
+    };
+    find_types(&load->context);
+    load->crew = load_crew_create(&load->context);
+    load->batch = load_crew_batch(load->crew);
     rdb_reader_init(&load->reader, (struct rdb_source){source->fill, source->state});
+    rdb_reader_retire_chunks(&load->reader, BATCH_BYTES);
     rdb_file_init(&load->file, &load->reader,
                   &(struct rdb_file_options){
                       .database_count = databases_count(into),
                       .is_checksum_ignored = !snapshotter->options.options->has_checksum,
+                      .leaves_names = true,
                   });
-    enum status status = load_items(load);
-    if (status != STATUS_OK) {
-        snprintf(out->error, sizeof(out->error), "%s (at byte %llu)",
-                 load->reader.error.reason[0] != '\0' ? load->reader.error.reason
-                                                      : status_text(status),
-                 (unsigned long long)load->reader.error.offset);
-    }
-    out->bytes = rdb_reader_offset(&load->reader);
-    out->replication.is_known = load->has_id && load->has_offset && load->has_database;
+    (void)load_items(load); // What went wrong stays with the reader or with the crew.
+    enum status status = finish(load);
     rdb_file_deinit(&load->file);
     rdb_reader_deinit(&load->reader);
     mem_free(load);

@@ -320,18 +320,29 @@ void table_deinit(struct table *table) {
     *table = (struct table){0};
 }
 
+/* 6.5 of 9 entries: one bucket in ten has a chain then, and a key costs 10 to 12 bytes of table. */
+static inline bool is_over_full(uint32_t records, uint32_t bucket_count) {
+    return records > (uint64_t)bucket_count * 13 / 2;
+}
+
+void table_reserve(struct table *table, uint32_t records) {
+    if (table->bucket_count != 0) return;
+    uint32_t count = 1;
+    while (is_over_full(records, count))
+        count = step_up(count);
+    table->buckets = buckets_create(count);
+    table->bucket_count = count;
+}
+
 void table_insert_take(struct table *table, struct record *record, uint64_t order,
                        const struct table_hasher *hasher) {
     if (UNLIKELY(table->bucket_count == 0)) {
-        table->buckets = buckets_create(1);
-        table->bucket_count = 1;
+        table_reserve(table, 1);
     } else if (UNLIKELY(table->growth != NULL)) {
         table_grow_step(table, MOVES_PER_CHANGE, hasher);
     }
     table->count++;
-    // 6.5 of 9 entries: one bucket in ten has a chain then, and a key costs 10 to 12 bytes of
-    // table.
-    if (UNLIKELY(table->count > (uint64_t)table->bucket_count * 13 / 2) && table->growth == NULL)
+    if (UNLIKELY(is_over_full(table->count, table->bucket_count)) && table->growth == NULL)
         resize(table, step_up(table->bucket_count), hasher);
     struct table_entry entry = {0};
     struct table_bucket *bucket = locate(table, order, &entry.bound_index, &entry.is_in_old);

@@ -65,6 +65,10 @@ void table_prefetch(const struct table *table, uint64_t order);
 void table_insert_take(struct table *table, struct record *record, uint64_t order,
                        const struct table_hasher *hasher);
 
+/* Gives a table that has no buckets yet as many as it would have grown to with so many records. One
+ * that has some stays as it is. */
+void table_reserve(struct table *table, uint32_t records);
+
 /* Another record in the place of the one that is there (same key). The old one is the caller's. */
 struct record *table_swap(struct table *table, struct table_entry *entry, struct record *record);
 

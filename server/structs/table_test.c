@@ -106,6 +106,26 @@ static void mark_visit(void *arg, struct record *record) {
     if (i < 5000) ((struct seen *)arg)->counts[i]++;
 }
 
+Test(table, has_room_in_advance_for_what_is_expected) {
+    for (uint32_t expected = 0; expected < 500; expected = expected * 3 / 2 + 1) {
+        struct table grown = {0};
+        struct table reserved = {0};
+        table_reserve(&reserved, expected);
+        uint32_t bucket_count = reserved.bucket_count;
+        for (uint32_t i = 0; i < expected; i++) {
+            put(&grown, (int)i, 0);
+            put(&reserved, (int)i, 0);
+            table_reserve(&reserved, 1000); // It has buckets.
+        }
+        cr_assert_eq(reserved.bucket_count, bucket_count);
+        if (expected > 0) cr_assert_eq(grown.bucket_count, bucket_count, "%u", expected);
+        for (uint32_t i = 0; i < expected; i++)
+            cr_assert(has(&reserved, (int)i));
+        finish(&grown);
+        finish(&reserved);
+    }
+}
+
 Test(table, a_walk_by_places_sees_every_lasting_record_while_the_table_grows) {
     struct table table = {0};
     for (int i = 0; i < 5000; i++)

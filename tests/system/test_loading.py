@@ -75,3 +75,62 @@ def test_a_file_that_is_no_good_ends_the_start(lab, workers):
     node.spawn(node.conf_path)
     assert node.process.wait(20) == 1
     assert 'The server does not start' in node.log_tail() or 'could not be loaded' in node.log_tail()
+
+
+def test_values_of_every_size_are_loaded(lab, workers):
+    """Tiny ones in thousands, some of a few megabytes, and some that no batch can hold; several databases, deadlines."""
+    node = lab.node({'save': '""', 'enable-debug-command': 'yes', 'hash-max-listpack-entries': '4'}, workers=workers)
+    with node.connect() as connection:
+        connection.call('DEBUG', 'POPULATE', 50000, 'tiny', 8)
+        for i in range(40):
+            connection.call('SET', 'text:%d' % i, bytes([i]) * (i * 100003))
+            connection.call('RPUSH', 'list:%d' % i, *['element:%d' % k for k in range(1 + i * 50)])
+            connection.call('HSET', 'hash:%d' % i, *['field:%d' % k for k in range(2 + i * 2)])
+        connection.call('SELECT', 5)
+        connection.call('SET', 'huge text', b'x' * (17 << 20), 'EX', 100000)
+        for begin in range(0, 18000, 1000):
+            connection.call('SADD', 'huge set', *['%01000d' % k for k in range(begin, begin + 1000)])
+        for i in range(1000):
+            connection.call('SET', 'after:%d' % i, i, 'PX', 100000000 + i)
+        digest, deadline = connection.call('DEBUG', 'DIGEST'), connection.call('PEXPIRETIME', 'after:7')
+        assert connection.call('DEBUG', 'RELOAD') == b'OK'
+        assert connection.call('DEBUG', 'DIGEST') == digest
+        assert connection.call('PEXPIRETIME', 'after:7') == deadline
+        assert connection.call('SCARD', 'huge set') == 18000
+    node.stop()
+    node.spawn(node.conf_path)
+    wait_for(lambda: asks(node, 'PING') == b'PONG', 'it has loaded', 60)
+    assert node.call('DEBUG', 'DIGEST') == digest
+
+
+def test_damage_is_told_where_it_is(lab, workers):
+    """However many threads meet it: the first place in the file, and nothing of it is kept."""
+    node = lab.node({'save': '""', 'enable-debug-command': 'yes', 'rdbcompression': 'no', 'rdbchecksum': 'no',
+                     'set-max-intset-entries': '1000'}, workers=workers)
+    with node.connect() as connection:
+        connection.call('DEBUG', 'POPULATE', 100000, 'key', 50)
+        for i in range(200):
+            connection.call('SADD', 'numbers:%d' % i, *range(100000, 100200))
+        digest = connection.call('DEBUG', 'DIGEST')
+        connection.call('SAVE')
+        path = node.folder + '/dump.rdb'
+        with open(path, 'rb') as dump:
+            content = dump.read()
+        places = []
+        at = content.find(b'numbers:')
+        while at >= 0:
+            places.append(at)
+            at = content.find(b'numbers:', at + 1)
+        damaged = bytearray(content)
+        for place in places[10:]:  # The width of the intset's numbers.
+            width = damaged.index(b'\x04\x00\x00\x00\xc8\x00\x00\x00', place)
+            damaged[width] = 7
+        with open(path, 'wb') as dump:
+            dump.write(damaged)
+        connection.send('DEBUG', 'RELOAD', 'NOSAVE')
+        reply = connection.read()
+        assert isinstance(reply, ReplyError) and 'check server logs' in str(reply)
+        assert connection.call('DEBUG', 'DIGEST') == digest
+    said = [line for line in node.log_tail().splitlines() if 'at byte' in line]
+    offset = int(said[-1].rsplit('(at byte ', 1)[1].split(')')[0])
+    assert places[10] < offset < places[11]
