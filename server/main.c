@@ -396,6 +396,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, transaction_commands);
     command_table_add(table, pubsub_commands);
     command_table_add(table, script_commands);
+    command_table_add(table, function_commands);
     command_table_add(table, connection_commands);
     command_table_add(table, admin_commands);
     command_table_add(table, lifecycle_commands);

@@ -79,6 +79,10 @@ uint32_t dispatcher_admission(const struct dispatcher *dispatcher) {
     return atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
 }
 
+const char *dispatch_disk_error(const struct dispatcher *dispatcher) {
+    return dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state);
+}
+
 void dispatcher_retry_paused(struct dispatcher *dispatcher) {
     if (dispatcher->hooks.retry_paused != NULL)
         dispatcher->hooks.retry_paused(dispatcher->modules->network);
@@ -468,7 +472,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
         return refuse(context, "OOM command not allowed when used memory > 'maxmemory'.");
     if ((admission & (ADMISSION_DISK_ERROR | ADMISSION_LOG_ERROR)) != 0 &&
         (is_write || strcmp(context->command->name, "ping") == 0))
-        return refuse(context, dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state));
+        return refuse(context, dispatch_disk_error(dispatcher));
     if ((admission & ADMISSION_FEW_REPLICAS) != 0 && is_write)
         return refuse(context, "NOREPLICAS Not enough good replicas to write.");
     if ((admission & ADMISSION_READ_ONLY) != 0 && is_write)

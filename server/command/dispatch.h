@@ -107,6 +107,9 @@ void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_h
 void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set);
 uint32_t dispatcher_admission(const struct dispatcher *dispatcher);
 
+/* With ADMISSION_DISK_ERROR or ADMISSION_LOG_ERROR: the MISCONF text that writes get. */
+const char *dispatch_disk_error(const struct dispatcher *dispatcher);
+
 /* What was put aside is tried again. Any thread. */
 void dispatcher_retry_paused(struct dispatcher *dispatcher);
 
