@@ -329,18 +329,19 @@ static void prepare_crash_report(struct server *server) {
 /* Brings back what the last save kept. False: there is a file, and it is no good. */
 static bool load_dump(struct server *server) {
     struct snapshot_loaded loaded;
-    struct databases *fresh = databases_create_sibling(server->databases);
-    enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
+    struct snapshot_data fresh;
+    snapshot_data_init(server->modules.snapshotter, &fresh);
+    enum status status = snapshot_load_file(server->modules.snapshotter, &fresh, true, &loaded);
     if (status == STATUS_OK) {
         exclusive_begin(server->exclusive, NULL);
-        databases_adopt(server->databases, fresh);
+        snapshot_data_adopt(server->modules.snapshotter, &fresh);
         bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
                                               : server->replication_options.target.host[0] != '\0';
         replication_restore(server->modules.replication, &loaded.replication, will_follow);
         exclusive_end(server->exclusive, NULL);
         return true;
     }
-    databases_destroy(fresh);
+    snapshot_data_deinit(&fresh);
     if (status == STATUS_NOT_FOUND) return true;
     log_warning("Fatal error loading the DB, check the file '%s' in '%s': %s. The server does not "
                 "start, so that nothing is overwritten.",

@@ -156,28 +156,19 @@ bool libraries_remove(struct libraries *libraries, struct bytes name) {
     return true;
 }
 
-/* Whether a function's name is taken by a library that would stay: `replacing` (NULL: all) says of
- * a library that it goes. */
+/* Whether a function's name is taken by a library that stays when those of `replacing` come. */
 static bool has_clash(const struct libraries *libraries, const struct library *library,
                       const struct libraries *replacing, struct buffer *error) {
     for (uint32_t i = 0; i < library->count; i++) {
         const char *name = library->functions[i]->name;
         const struct function *other = libraries_find_function(libraries, bytes_of_text(name));
         uint32_t index = 0;
-        if (other == NULL || (replacing != NULL &&
-                              find_library(replacing, bytes_of_text(other->library->name), &index)))
+        if (other == NULL || find_library(replacing, bytes_of_text(other->library->name), &index))
             continue;
         buffer_append_format(error, "Function %s already exists", name);
         return true;
     }
     return false;
-}
-
-/* A library that its fellow in the set gives way to is none of `has_clash`'s business. */
-static bool clashes(const struct libraries *libraries, struct library *library,
-                    struct buffer *error) {
-    const struct libraries alone = {.items = &library, .count = 1};
-    return has_clash(libraries, library, &alone, error);
 }
 
 bool libraries_add(struct libraries *libraries, struct bytes source, enum library_clash clash,
@@ -192,7 +183,8 @@ bool libraries_add(struct libraries *libraries, struct bytes source, enum librar
     }
     struct library *library = library_create(libraries->scripts, name, source, limit_ms, error);
     if (library == NULL) return false;
-    if (clashes(libraries, library, error)) {
+    const struct libraries alone = {.items = &library, .count = 1};
+    if (has_clash(libraries, library, &alone, error)) {
         library_destroy(library);
         return false;
     }
@@ -210,14 +202,14 @@ bool libraries_load(struct libraries *libraries, struct bytes source, struct buf
 bool libraries_join(struct libraries *libraries, struct libraries *other, enum library_clash clash,
                     struct buffer *error) {
     uint32_t index = 0;
-    bool is_replacing = clash == LIBRARY_CLASH_REPLACES;
+    for (uint32_t i = 0; clash == LIBRARY_CLASH_FAILS && i < other->count; i++) {
+        const char *name = other->items[i]->name;
+        if (!find_library(libraries, bytes_of_text(name), &index)) continue;
+        buffer_append_format(error, "Library %s already exists", name);
+        return false;
+    }
     for (uint32_t i = 0; i < other->count; i++) {
-        const struct library *library = other->items[i];
-        if (!is_replacing && find_library(libraries, bytes_of_text(library->name), &index)) {
-            buffer_append_format(error, "Library %s already exists", library->name);
-            return false;
-        }
-        if (has_clash(libraries, library, other, error)) return false;
+        if (has_clash(libraries, other->items[i], other, error)) return false;
     }
     for (uint32_t i = 0; i < other->count; i++)
         insert_take(libraries, other->items[i]);

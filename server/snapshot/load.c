@@ -17,6 +17,7 @@
 struct load {
     struct snapshotter *snapshotter;
     struct databases *into;
+    struct libraries *libraries;
     struct keyspace *keyspace;
     struct rdb_reader reader;
     struct rdb_file file;
@@ -27,6 +28,27 @@ struct load {
     bool has_offset;
     bool has_database;
 };
+
+/* -- what is loaded -- */
+
+void snapshot_data_init(const struct snapshotter *snapshotter, struct snapshot_data *data) {
+    data->databases = databases_create_sibling(snapshotter->options.databases);
+    data->libraries = libraries_create(snapshotter->options.modules->scripts);
+}
+
+void snapshot_data_deinit(struct snapshot_data *data) {
+    if (data->databases != NULL) databases_destroy(data->databases);
+    libraries_destroy(data->libraries);
+    *data = (struct snapshot_data){0};
+}
+
+void snapshot_data_adopt(const struct snapshotter *snapshotter, struct snapshot_data *data) {
+    databases_adopt(snapshotter->options.databases, data->databases);
+    scripts_adopt_libraries(snapshotter->options.modules->scripts, data->libraries);
+    *data = (struct snapshot_data){0};
+}
+
+/* -- items -- */
 
 static void take_aux(struct load *load, const struct rdb_item *item) {
     struct snapshot_replication *replication = &load->loaded->replication;
@@ -112,6 +134,16 @@ static enum status load_key(struct load *load, const struct rdb_item *item) {
     return status;
 }
 
+static enum status load_library(struct load *load, const struct rdb_item *item) {
+    struct buffer error = {0};
+    enum status status = STATUS_OK;
+    if (!libraries_load(load->libraries, item->value, &error))
+        status = rdb_reader_fail(&load->reader, STATUS_BAD_FORMAT, "Failed loading library, %.*s",
+                                 (int)error.len, (const char *)error.data);
+    buffer_deinit(&error);
+    return status;
+}
+
 static enum status load_items(struct load *load) {
     for (;;) {
         struct rdb_item item;
@@ -127,9 +159,9 @@ static enum status load_items(struct load *load) {
             load->keyspace = databases_keyspace(load->into, (unsigned)item.db);
             break;
         case RDB_ITEM_FUNCTION:
-            return rdb_reader_fail(&load->reader, STATUS_UNSUPPORTED,
-                                   "the file holds functions, which this build of Dunlin does not "
-                                   "have");
+            status = load_library(load, &item);
+            if (status != STATUS_OK) return status;
+            break;
         case RDB_ITEM_KEY:
             status = load_key(load, &item);
             if (status != STATUS_OK) return status;
@@ -142,19 +174,21 @@ static enum status load_items(struct load *load) {
 }
 
 enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
-                          struct databases *into, bool drops_expired, struct snapshot_loaded *out) {
+                          const struct snapshot_data *into, bool drops_expired,
+                          struct snapshot_loaded *out) {
     *out = (struct snapshot_loaded){.replication.database = -1};
     struct load *load = mem_alloc_zero(sizeof(*load));
     load->snapshotter = snapshotter;
-    load->into = into;
-    load->keyspace = databases_keyspace(into, 0);
+    load->into = into->databases;
+    load->libraries = into->libraries;
+    load->keyspace = databases_keyspace(load->into, 0);
     load->loaded = out;
     load->drops_expired = drops_expired;
     load->now_ms = (int64_t)clock_wall_ms();
     rdb_reader_init(&load->reader, (struct rdb_source){source->fill, source->state});
     rdb_file_init(&load->file, &load->reader,
                   &(struct rdb_file_options){
-                      .database_count = databases_count(into),
+                      .database_count = databases_count(load->into),
                       .is_checksum_ignored = !snapshotter->options.options->has_checksum,
                   });
     enum status status = load_items(load);
@@ -189,7 +223,7 @@ static enum status fill_from_file(void *state, uint8_t *out, size_t cap, size_t 
     }
 }
 
-enum status snapshot_load_file(struct snapshotter *snapshotter, struct databases *into,
+enum status snapshot_load_file(struct snapshotter *snapshotter, const struct snapshot_data *into,
                                bool drops_expired, struct snapshot_loaded *out) {
     const char *name = snapshotter->options.options->file_name;
     *out = (struct snapshot_loaded){.replication.database = -1};
@@ -222,14 +256,15 @@ bool snapshot_reload(struct snapshotter *snapshotter, bool is_saving, char *erro
         snprintf(error, cap, "ERR Error trying to save the DB, check server logs.");
         return false;
     }
-    struct databases *loaded = databases_create_sibling(snapshotter->options.databases);
+    struct snapshot_data loaded;
     struct snapshot_loaded result;
-    if (snapshot_load_file(snapshotter, loaded, false, &result) != STATUS_OK) {
+    snapshot_data_init(snapshotter, &loaded);
+    if (snapshot_load_file(snapshotter, &loaded, false, &result) != STATUS_OK) {
         log_warning("Error trying to load the RDB dump: %s", result.error);
         snprintf(error, cap, "ERR Error trying to load the RDB dump, check server logs.");
-        databases_destroy(loaded);
+        snapshot_data_deinit(&loaded);
         return false;
     }
-    databases_adopt(snapshotter->options.databases, loaded);
+    snapshot_data_adopt(snapshotter, &loaded);
     return true;
 }

@@ -35,6 +35,9 @@ void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_write
         rdb_write_aux_number(writer, "repl-offset", (int64_t)replication->offset);
     }
     rdb_write_aux_number(writer, "aof-base", is_log_base);
+    const struct libraries *libraries = scripts_libraries(options->modules->scripts);
+    for (uint32_t i = 0; i < libraries_count(libraries); i++)
+        rdb_write_function(writer, libraries_source_view(libraries, i));
 }
 
 void snapshot_write_key(const struct snapshotter *snapshotter, struct rdb_writer *writer,
