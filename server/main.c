@@ -71,6 +71,7 @@ struct server {
     struct security_options security_options;
     struct data_type_options type_options;
     struct pubsub_options pubsub_options;
+    struct script_options script_options;
     struct snapshot_options snapshot_options;
     struct aof_options aof_options;
     struct replication_options replication_options;
@@ -163,6 +164,8 @@ static void register_options(struct server *server) {
     config_register(config, memory_option_rows, memory_option_count, &server->type_options.memory,
                     apply_memory, server);
     config_register(config, lazy_free_options, lazy_free_option_count, &server->type_options, NULL,
+                    NULL);
+    config_register(config, script_option_rows, script_option_count, &server->script_options, NULL,
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
                     NULL, NULL);
@@ -415,7 +418,7 @@ static void create_commands(struct server *server) {
 static void create_threads(struct server *server) {
     server->modules.network =
         network_create(&server->network_options, server->dispatcher, &server->type_options);
-    server->modules.scripts = scripts_create();
+    server->modules.scripts = scripts_create(&server->script_options);
     server->modules.pubsub = pubsub_create(&(struct pubsub_hooks){
         .network = server->modules.network,
         .worker_of = network_worker_of,
@@ -517,6 +520,8 @@ static void create_modules(struct server *server) {
                                                  .post_worker = network_post_worker,
                                                  .find = network_find,
                                                  .pushed = network_pushed,
+                                                 .serve_busy = network_serve_busy,
+                                                 .end_busy = network_end_busy,
                                                  .pending_frees = pending_frees,
                                                  .pending_frees_state = server,
                                                  .slow = observer_note_slow,

@@ -12,8 +12,21 @@ enum { KEPT_FUNCTION = 1, KEPT_FLAGS = 2 };
 
 /* -- life -- */
 
-struct scripts *scripts_create(void) {
+const struct option script_option_rows[] = {
+    {
+        .name = "busy-reply-threshold",
+        .alias = "lua-time-limit",
+        .field = OPTION_MS(struct script_options, busy_after_ms),
+        .range = {.initial = 5000, .max = INT64_MAX},
+        .live = true,
+        .doc = "Milliseconds after which others are answered BUSY while a script runs; 0: never.",
+    },
+};
+const uint32_t script_option_count = sizeof(script_option_rows) / sizeof(script_option_rows[0]);
+
+struct scripts *scripts_create(const struct script_options *options) {
     struct scripts *scripts = mem_alloc_zero(sizeof(struct scripts));
+    scripts->options = options;
     scripts->libraries = libraries_create(scripts);
     return scripts;
 }

@@ -281,6 +281,10 @@ static void function_stats(struct command_context *context) {
     const struct scripts *scripts = context->modules->scripts;
     struct reply *reply = context->reply;
     struct script_figures figures;
+    if (scripts->run != NULL && !scripts->run->call->is_function) {
+        reply_error(reply, script_busy_text(scripts->run));
+        return;
+    }
     scripts_read_figures(scripts, &figures);
     reply_map(reply, 2);
     reply_bulk_text(reply, "running_script");
@@ -300,7 +304,7 @@ static void function_stats(struct command_context *context) {
 }
 
 static void function_kill(struct command_context *context) {
-    reply_error(context->reply, "NOTBUSY No scripts in execution right now.");
+    script_kill(context, true);
 }
 
 static void function_help(struct command_context *context) {

@@ -5,9 +5,10 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/command/dispatch.h"
 #include "server/script/script_internal.h"
 
-enum { LOOK_MS = 5000, WATCH_INSTRUCTIONS = 100000 };
+enum { WATCH_INSTRUCTIONS = 100000 };
 #define RANDOM_START 0x1234abcd330e /* Where the C library's lrand48 begins. */
 
 /* -- life -- */
@@ -153,24 +154,63 @@ static int hand_over_words(lua_State *lua, const struct command_context *context
     return call->is_function ? 2 : 0;
 }
 
-/* Called every so many instructions. While a script runs nobody can ask for SCRIPT KILL, so one
- * that runs for long ends by itself, unless it has written something: that is never left half done.
- */
-static void watch(lua_State *lua, lua_Debug *activation) {
-    (void)activation;
-    struct script_run *run = interpreter_of(lua)->run;
-    uint64_t now_ms = clock_monotonic_ms();
-    if (now_ms < run->next_look_ms) return;
-    if (!run->scripted.has_written && now_ms - run->began_ms >= 60000) {
-        // Also where the script catches errors: whatever it does next fails as well.
-        lua_sethook(run->call->interpreter->lua, watch, LUA_MASKCOUNT, 1);
-        lua_sethook(lua, watch, LUA_MASKCOUNT, 1);
-        script_raise(lua, "ERR Script stopped: it ran for 60 seconds and has written nothing yet");
-        return;
+const char *script_busy_text(const struct script_run *run) {
+    return run->call->is_function
+               ? "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN "
+                 "NOSAVE."
+               : "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN "
+                 "NOSAVE.";
+}
+
+static void serve_others(struct script_run *run, uint64_t now_ms) {
+    if (!run->is_busy) {
+        log_warning("Slow script detected: still in execution after %llu milliseconds. You can try "
+                    "killing the script using the %s command. Script name is: %s.",
+                    (unsigned long long)(now_ms - run->began_ms),
+                    run->call->is_function ? "FUNCTION KILL" : "SCRIPT KILL", run->call->name);
+        run->is_busy = true;
     }
-    log_warning("A script runs for %llu ms, and everything waits for it",
-                (unsigned long long)(now_ms - run->began_ms));
-    run->next_look_ms = now_ms + LOOK_MS;
+    dispatcher_serve_busy(run->scripted.outer->modules->dispatcher, script_busy_text(run));
+}
+
+static void on_count(lua_State *lua, lua_Debug *activation) {
+    (void)activation;
+    script_watch(lua);
+}
+
+void script_watch(lua_State *lua) {
+    const struct interpreter *interpreter = interpreter_of(lua);
+    struct script_run *run = interpreter->run;
+    uint64_t limit_ms = interpreter->scripts->options->busy_after_ms;
+    uint64_t now_ms = clock_monotonic_ms();
+    if (limit_ms == 0 || now_ms - run->began_ms < limit_ms) return;
+    if (!run->is_killed) serve_others(run, now_ms);
+    if (!run->is_killed) return;
+    // Also where the script catches errors: whatever it does next fails as well.
+    lua_sethook(interpreter->lua, on_count, LUA_MASKCOUNT, 1);
+    lua_sethook(lua, on_count, LUA_MASKCOUNT, 1);
+    script_raise(lua, "ERR Script killed by user with SCRIPT KILL...");
+}
+
+void script_kill(struct command_context *context, bool is_function) {
+    struct script_run *run = context->modules->scripts->run;
+    if (run == NULL) {
+        reply_error(context->reply, "NOTBUSY No scripts in execution right now.");
+    } else if (run->call->is_function != is_function) {
+        reply_error(context->reply, script_busy_text(run));
+    } else if (run->scripted.outer->is_from_primary) {
+        reply_error(context->reply,
+                    "UNKILLABLE The busy script was sent by a master instance in the context of "
+                    "replication and cannot be killed.");
+    } else if (run->scripted.has_written) {
+        reply_error(context->reply,
+                    "UNKILLABLE Sorry the script already executed write commands against the "
+                    "dataset. You can either wait the script termination or kill the server in a "
+                    "hard way using the SHUTDOWN NOSAVE command.");
+    } else {
+        run->is_killed = true;
+        reply_ok(context->reply);
+    }
 }
 
 static void begin(struct script_run *run, struct command_context *context) {
@@ -184,10 +224,9 @@ static void begin(struct script_run *run, struct command_context *context) {
     };
     scripted_begin(&run->scripted, context, &rights);
     run->began_ms = clock_monotonic_ms();
-    run->next_look_ms = run->began_ms + LOOK_MS;
     call->interpreter->run = run;
     call->interpreter->scripts->run = run;
-    lua_sethook(call->interpreter->lua, watch, LUA_MASKCOUNT, WATCH_INSTRUCTIONS);
+    lua_sethook(call->interpreter->lua, on_count, LUA_MASKCOUNT, WATCH_INSTRUCTIONS);
 }
 
 static void end(struct script_run *run) {
@@ -195,6 +234,7 @@ static void end(struct script_run *run) {
     lua_sethook(interpreter->lua, NULL, 0, 0);
     interpreter->run = NULL;
     interpreter->scripts->run = NULL;
+    if (run->is_busy) dispatcher_end_busy(run->scripted.outer->modules->dispatcher);
     scripted_end(&run->scripted);
 }
 

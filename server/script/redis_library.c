@@ -42,6 +42,7 @@ static bool call(lua_State *lua) {
     struct interpreter *interpreter = interpreter_of(lua);
     struct scripted *scripted = &interpreter->run->scripted;
     uint32_t count = (uint32_t)lua_gettop(lua);
+    script_watch(lua); // Commands may take long, and few instructions.
     const char *refused = read_words(lua, interpreter, count);
     if (refused == NULL) refused = scripted_call(scripted, interpreter->words, count);
     if (refused != NULL) {

@@ -6,6 +6,9 @@
  * the SHA1 of their text until SCRIPT FLUSH. Functions come in libraries (libraries.h), which are
  * data: they are saved, propagated and dumped.
  *
+ * One that runs for longer than `busy-reply-threshold` serves the other clients itself, now and
+ * then: they are answered BUSY, and may say SCRIPT KILL, FUNCTION KILL or SHUTDOWN NOSAVE.
+ *
  * Interpreters are Lua 5.1 with lua-cjson: one for all scripts, made when the first one comes, and
  * one for each library. They are touched only while everything is parked, so any worker may run
  * them.
@@ -14,10 +17,18 @@
 
 #include "server/base/bytes.h"
 #include "server/command/command.h"
+#include "server/config/option.h"
 
 struct scripts;
 
-struct scripts *scripts_create(void);
+struct script_options {
+    uint64_t busy_after_ms; /* busy-reply-threshold; 0: never. */
+};
+extern const struct option script_option_rows[];
+extern const uint32_t script_option_count;
+
+/* The options stay the caller's, and outlive it. */
+struct scripts *scripts_create(const struct script_options *options);
 void scripts_destroy(struct scripts *scripts); /* NULL is fine. */
 
 extern const struct command script_commands[];   /* EVAL and its like, SCRIPT. */

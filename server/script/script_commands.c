@@ -132,9 +132,8 @@ static void script_flush(struct command_context *context) {
     reply_ok(context->reply);
 }
 
-/* A script has everything parked while it runs, so whoever asks asks when none does. */
-static void script_kill(struct command_context *context) {
-    reply_error(context->reply, "NOTBUSY No scripts in execution right now.");
+static void script_kill_command(struct command_context *context) {
+    script_kill(context, false);
 }
 
 static void script_debug(struct command_context *context) {
@@ -296,7 +295,7 @@ static const struct command subcommands[] = {
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_ALLOW_BUSY | COMMAND_NO_SCRIPT,
         .categories = CATEGORY_SCRIPTING,
-        .handler = script_kill,
+        .handler = script_kill_command,
         .since = "2.6.0",
         .summary = "Stops the script that runs, if it has written nothing.",
         .complexity = "O(1)",

@@ -54,12 +54,13 @@ struct script_call {
 struct script_run {
     struct scripted scripted;
     const struct script_call *call;
-    uint64_t began_ms;     /* Monotonic, */
-    uint64_t next_look_ms; /* as is when it is next seen to. */
-    bool is_killed;        /* Ends as soon as it does anything. */
+    uint64_t began_ms; /* Monotonic. */
+    bool is_busy;      /* Others are told that it runs. */
+    bool is_killed;    /* Ends as soon as it does anything. */
 };
 
 struct scripts {
+    const struct script_options *options;
     struct interpreter interpreter; /* Of EVAL. */
     _Atomic uint64_t count;
     _Atomic uint64_t memory;
@@ -85,6 +86,15 @@ bool interpreter_compile(lua_State *lua, struct bytes text, const char *name);
 
 /* For lua_pcall: makes the error a table that says where it happened: {err, source, line}. */
 int interpreter_note_place(lua_State *lua);
+
+/* Looks whether the script that runs there runs for too long, and serves others if so. Raises when
+ * it was killed. Between two of its commands. */
+void script_watch(lua_State *lua);
+
+/* SCRIPT KILL and FUNCTION KILL. */
+void script_kill(struct command_context *context, bool is_function);
+/* What others are told while it runs. */
+const char *script_busy_text(const struct script_run *run);
 
 /* Takes the function from the stack, runs it and answers. */
 void script_run(struct command_context *context, const struct script_call *call);
