@@ -8,7 +8,8 @@
 #include "server/rdb/rdb_writer.h"
 #include "server/script/script_internal.h"
 
-enum { LOAD_LIMIT_MS = 500 };
+/* What is restored was loaded once: it gets more time, on a machine that may be slower. */
+enum { LOAD_LIMIT_MS = 500, RESTORE_LIMIT_MS = 5000 };
 
 /* -- FCALL -- */
 
@@ -41,9 +42,9 @@ static void libraries_changed(struct command_context *context) {
 }
 
 /* What was accepted once, or comes from the primary, is not measured. */
-static uint64_t load_limit_ms(const struct command_context *context) {
+static uint64_t limit_of(const struct command_context *context, uint64_t limit_ms) {
     bool is_client = context->session->kind == SESSION_NORMAL && !context->is_from_primary;
-    return is_client ? LOAD_LIMIT_MS : 0;
+    return is_client ? limit_ms : 0;
 }
 
 static void function_load(struct command_context *context) {
@@ -61,7 +62,7 @@ static void function_load(struct command_context *context) {
     struct buffer error = {0};
     char *name = NULL;
     if (libraries_add(context->modules->scripts->libraries, context->argv[last], clash,
-                      load_limit_ms(context), &name, &error)) {
+                      limit_of(context, LOAD_LIMIT_MS), &name, &error)) {
         libraries_changed(context);
         reply_bulk_text(context->reply, name);
     } else {
@@ -164,7 +165,8 @@ static void function_restore(struct command_context *context) {
         return;
     }
     struct libraries *restored = libraries_create(context->modules->scripts);
-    bool is_fine = libraries_read_dump(restored, content, &error);
+    bool is_fine =
+        libraries_read_dump(restored, content, limit_of(context, RESTORE_LIMIT_MS), &error);
     if (!is_fine) libraries_destroy(restored);
     if (is_fine && put_restored(context, restored, policy, &error)) {
         reply_ok(context->reply);

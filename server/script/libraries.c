@@ -220,7 +220,7 @@ bool libraries_join(struct libraries *libraries, struct libraries *other, enum l
 
 /* -- payloads of FUNCTION DUMP -- */
 
-static bool read_item(struct libraries *libraries, struct rdb_reader *reader,
+static bool read_item(struct libraries *libraries, struct rdb_reader *reader, uint64_t limit_ms,
                       struct buffer *error) {
     uint8_t opcode = 0;
     struct buffer source = {0};
@@ -235,17 +235,20 @@ static bool read_item(struct libraries *libraries, struct rdb_reader *reader,
         refused = "Failed loading library code";
     }
     if (refused != NULL) buffer_append_text(error, refused);
-    bool is_fine = refused == NULL && libraries_load(libraries, buffer_view(&source), error);
+    char *name = NULL;
+    bool is_fine = refused == NULL && libraries_add(libraries, buffer_view(&source),
+                                                    LIBRARY_CLASH_FAILS, limit_ms, &name, error);
     buffer_deinit(&source);
     return is_fine;
 }
 
-bool libraries_read_dump(struct libraries *libraries, struct bytes content, struct buffer *error) {
+bool libraries_read_dump(struct libraries *libraries, struct bytes content, uint64_t limit_ms,
+                         struct buffer *error) {
     struct rdb_reader reader;
     bool is_fine = true;
     rdb_reader_init_memory(&reader, content);
     while (is_fine && rdb_reader_offset(&reader) < content.len)
-        is_fine = read_item(libraries, &reader, error);
+        is_fine = read_item(libraries, &reader, limit_ms, error);
     rdb_reader_deinit(&reader);
     return is_fine;
 }

@@ -87,32 +87,37 @@ static bool is_aligned(char option) {
     return strchr("bBhHlLTfdiI", option) != NULL;
 }
 
-/* The next item that stands for bytes, `position` bytes from the beginning; false at the end. */
+/* The next letter of the format, `position` bytes from the beginning; false at the end. */
 static bool next_item(struct layout *layout, size_t position, struct item *out) {
-    while (*layout->format != '\0') {
-        char option = *layout->format++;
-        *out = (struct item){.option = option, .size = size_of_option(layout, option)};
-        size_t unit = out->size < layout->alignment ? out->size : layout->alignment;
-        if (is_aligned(option) && unit > 1) // Sizes that are no powers of two are padded like this.
-            out->padding = (unit - (position & (unit - 1))) & (unit - 1);
-        switch (option) {
-        case ' ':
-            break;
-        case '<':
-        case '>':
-            layout->is_big_endian = option == '>';
-            break;
-        case '!':
-            read_alignment(layout);
-            break;
-        default:
-            if (option != 'x' && option != 's' && option != 'c' && !is_aligned(option))
-                luaL_argerror(layout->lua, 1,
-                              lua_pushfstring(layout->lua, "invalid format option '%c'", option));
-            return true;
-        }
+    char option = *layout->format;
+    if (option == '\0') return false;
+    layout->format++;
+    *out = (struct item){.option = option, .size = size_of_option(layout, option)};
+    size_t unit = out->size < layout->alignment ? out->size : layout->alignment;
+    if (is_aligned(option) && unit > 1) // Sizes that are no powers of two are padded like this.
+        out->padding = (unit - (position & (unit - 1))) & (unit - 1);
+    return true;
+}
+
+/* True when the item stands for no bytes: what it says is done. */
+static bool take_control(struct layout *layout, const struct item *item) {
+    char option = item->option;
+    if (option == 'x' || option == 's' || option == 'c' || is_aligned(option)) return false;
+    switch (option) {
+    case ' ':
+        break;
+    case '<':
+    case '>':
+        layout->is_big_endian = option == '>';
+        break;
+    case '!':
+        read_alignment(layout);
+        break;
+    default:
+        luaL_argerror(layout->lua, 1,
+                      lua_pushfstring(layout->lua, "invalid format option '%c'", option));
     }
-    return false;
+    return true;
 }
 
 static struct layout begin_layout(lua_State *lua) {
@@ -169,6 +174,7 @@ static int packing_pack(lua_State *lua) {
     buffer_clear(out);
     lua_pushnil(lua); // Behind the last argument there is nothing.
     while (next_item(&layout, out->len, &item)) {
+        if (take_control(&layout, &item)) continue;
         for (size_t i = 0; i < item.padding; i++)
             buffer_append_u8(out, 0);
         switch (item.option) {
@@ -239,12 +245,12 @@ static size_t push_text(lua_State *lua, struct bytes data, size_t position) {
     return len + 1;
 }
 
-/* Pushes what the item stands for, if anything; returns how many bytes it took. */
+/* Pushes what the item stands for, if anything; returns how many bytes it took. Its size is there.
+ */
 static size_t push_item(const struct layout *layout, const struct item *item, struct bytes data,
                         size_t position, bool has_value) {
     lua_State *lua = layout->lua;
     size_t size = item->size;
-    check_room(lua, data.len, position, size);
     const uint8_t *bytes = data.data + position;
     switch (item->option) {
     case 'x':
@@ -278,6 +284,8 @@ static int packing_unpack(lua_State *lua) {
     lua_settop(lua, 2);
     while (next_item(&layout, position, &item)) {
         position += item.padding;
+        check_room(lua, len, position, item.size);
+        if (take_control(&layout, &item)) continue;
         luaL_checkstack(lua, 2, "too many results");
         position += push_item(&layout, &item, bytes_of(text, len), position, lua_gettop(lua) > 2);
     }
@@ -292,6 +300,7 @@ static int packing_size(lua_State *lua) {
     struct item item;
     size_t position = 0;
     while (next_item(&layout, position, &item)) {
+        if (take_control(&layout, &item)) continue;
         if (item.option == 's') luaL_argerror(lua, 1, "option 's' has no fixed size");
         if (item.option == 'c' && item.size == 0)
             luaL_argerror(lua, 1, "option 'c0' has no fixed size");

@@ -208,8 +208,10 @@ bool libraries_join(struct libraries *libraries, struct libraries *other, enum l
 /* False: there is none of this name. */
 bool libraries_remove(struct libraries *libraries, struct bytes name);
 struct function *libraries_find_function(const struct libraries *libraries, struct bytes name);
-/* Reads the content of a FUNCTION DUMP payload into libraries that are still empty. */
-bool libraries_read_dump(struct libraries *libraries, struct bytes content, struct buffer *error);
+/* Reads the content of a FUNCTION DUMP payload into libraries that are still empty. A library may
+ * take limit_ms to register its functions, 0: as long as it likes. */
+bool libraries_read_dump(struct libraries *libraries, struct bytes content, uint64_t limit_ms,
+                         struct buffer *error);
 /* The figures that others read are those of the present libraries. */
 void scripts_note_libraries(struct scripts *scripts);
 
