@@ -4,7 +4,7 @@
 
 void scripted_begin(struct scripted *scripted, struct command_context *outer,
                     const struct script_rights *rights) {
-    *scripted = (struct scripted){.outer = outer, .rights = *rights};
+    *scripted = (struct scripted){.outer = outer, .rights = *rights, .targets = JOURNAL_FOR_ALL};
     session_init(&scripted->session, 0, &scripted->out);
     scripted->session.db = outer->session->db;
     scripted->session.is_authenticated = true;
@@ -105,6 +105,9 @@ const char *scripted_call(struct scripted *scripted, const struct bytes *argv, u
         return refused;
     }
     if ((entry->row->flags & COMMAND_WRITE) != 0) scripted->has_written = true;
+    uint32_t effects_before = context.unit->count;
     dispatch_inner(&context, entry);
+    if (UNLIKELY(scripted->targets != JOURNAL_FOR_ALL))
+        journal_unit_restrict(context.unit, effects_before, scripted->targets);
     return NULL;
 }

@@ -249,6 +249,7 @@ static void append_script_memory(const struct scripts *scripts, struct buffer *o
     scripts_read_figures(scripts, &figures);
     field_memory(out, "used_memory_lua", figures.script_memory);
     field_u64(out, "used_memory_vm_eval", figures.script_memory);
+    field_u64(out, "used_memory_scripts_eval", 0); // What is kept lies in the interpreter.
     field_u64(out, "number_of_cached_scripts", figures.scripts);
     field_u64(out, "number_of_functions", figures.functions);
     field_u64(out, "number_of_libraries", figures.libraries);

@@ -141,7 +141,7 @@ static int redis_setresp(lua_State *lua) {
 
 enum { REPL_NONE = 0, REPL_AOF = 1, REPL_REPLICA = 2, REPL_ALL = 3 };
 
-/* Effects go to everybody who reads the journal: a script cannot choose among them. */
+/* Who is told of what the script writes from here on. */
 static int redis_set_repl(lua_State *lua) {
     if (lua_gettop(lua) != 1)
         return script_raise(lua, "ERR redis.set_repl() requires one argument.");
@@ -149,9 +149,10 @@ static int redis_set_repl(lua_State *lua) {
     if (flags < REPL_NONE || flags > REPL_ALL)
         return script_raise(lua, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, "
                                  "REPL_ALL or REPL_NONE.");
-    if (flags != REPL_ALL)
-        return script_raise(lua, "ERR redis.set_repl() takes REPL_ALL alone here: what a script "
-                                 "writes is always propagated.");
+    unsigned chosen = (unsigned)flags;
+    interpreter_of(lua)->run->scripted.targets =
+        ((chosen & REPL_AOF) != 0 ? JOURNAL_FOR_LOG : 0) |
+        ((chosen & REPL_REPLICA) != 0 ? JOURNAL_FOR_REPLICAS : 0);
     return 0;
 }
 
