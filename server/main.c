@@ -543,12 +543,12 @@ static void destroy_modules(struct server *server) {
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
     pubsub_destroy(server->modules.pubsub);
-    scripts_destroy(server->modules.scripts);
     loop_destroy(server->node_loop);
     lifecycle_destroy(server->lifecycle);
     snapshotter_destroy(server->modules.snapshotter);
     observer_destroy(server->modules.observer);
     background_destroy(server->background);
+    scripts_destroy(server->modules.scripts); // Libraries may have been on their way out.
     databases_set_background(server->databases, NULL, NULL);
     dispatcher_destroy(server->dispatcher);
     databases_destroy(server->databases);

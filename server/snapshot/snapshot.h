@@ -99,6 +99,10 @@ struct snapshot_pass *snapshot_begin_base(struct snapshotter *snapshotter,
 enum status snapshot_write_base(struct snapshotter *snapshotter,
                                 enum status (*write)(void *state, struct bytes bytes), void *state);
 
+/* Appends a whole RDB file of the libraries alone, or of nothing. Everything parked. */
+void snapshot_write_without_keys(const struct snapshotter *snapshotter, bool has_libraries,
+                                 struct buffer *out);
+
 /* Makes the pass end soon with STATUS_CLOSED. Any thread, while the pass exists. */
 void snapshot_abort(struct snapshot_pass *pass);
 

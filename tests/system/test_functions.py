@@ -1,10 +1,12 @@
 """Libraries of functions: what they see, how they are kept, and that redis-server understands them."""
+import os
 import random
 import re
+import shutil
 
 import pytest
 
-from harness import REDIS_SERVER, wait_for
+from harness import REDIS_CLI, REDIS_SERVER, run, wait_for
 from resp import ReplyError as Error
 
 DEBUG = {'enable-debug-command': 'yes', 'repl-diskless-sync-delay': 0}
@@ -195,3 +197,20 @@ def test_random_sequences_end_as_redis_ends_them(lab):
         else:
             both('FCALL', 'f%d' % chance.randrange(6), 0)
         assert sources(ours) == sources(oracle)
+
+
+def test_a_file_of_libraries_alone(lab, workers):
+    """What redis-cli --functions-rdb asks for."""
+    node = lab.node(DEBUG, workers=workers)
+    fill(node)
+    node.call('SET', 'k', 'v')
+    target = os.path.join(lab.folder, 'functions.rdb')
+    run(REDIS_CLI, '-p', node.port, '--functions-rdb', target)
+    reader = lab.redis(DEBUG, start=False)
+    shutil.copyfile(target, os.path.join(reader.folder, 'dump.rdb'))
+    reader.start()
+    assert sources(reader) == sources(node)
+    assert reader.call('DBSIZE') == 0
+    for words, error in (('keys', 'Unsupported rdb-filter-only option: keys'), ('"', 'Missing rdb-filter-only values')):
+        with pytest.raises(Error, match=error):
+            node.call('REPLCONF', 'rdb-filter-only', words)
