@@ -41,10 +41,9 @@ static void libraries_changed(struct command_context *context) {
     context->changes++;
 }
 
-/* What was accepted once, or comes from the primary, is not measured. */
 static uint64_t limit_of(const struct command_context *context, uint64_t limit_ms) {
     bool is_client = context->session->kind == SESSION_NORMAL && !context->is_from_primary;
-    return is_client ? limit_ms : 0;
+    return is_client ? limit_ms : ACCEPTED_LIMIT_MS;
 }
 
 static void function_load(struct command_context *context) {

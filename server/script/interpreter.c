@@ -175,6 +175,9 @@ static void serve_others(struct script_run *run, uint64_t now_ms) {
 
 static void on_count(lua_State *lua, lua_Debug *activation) {
     (void)activation;
+    // A function may keep a coroutine that was killed in another call.
+    if (lua_gethookcount(lua) != WATCH_INSTRUCTIONS && !interpreter_of(lua)->run->is_killed)
+        lua_sethook(lua, on_count, LUA_MASKCOUNT, WATCH_INSTRUCTIONS);
     script_watch(lua);
 }
 

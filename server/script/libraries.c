@@ -196,7 +196,7 @@ bool libraries_add(struct libraries *libraries, struct bytes source, enum librar
 
 bool libraries_load(struct libraries *libraries, struct bytes source, struct buffer *error) {
     char *name = NULL;
-    return libraries_add(libraries, source, LIBRARY_CLASH_FAILS, 0, &name, error);
+    return libraries_add(libraries, source, LIBRARY_CLASH_FAILS, ACCEPTED_LIMIT_MS, &name, error);
 }
 
 bool libraries_join(struct libraries *libraries, struct libraries *other, enum library_clash clash,

@@ -19,8 +19,8 @@ struct scripts;
 struct libraries *libraries_create(struct scripts *scripts);
 void libraries_destroy(struct libraries *libraries); /* NULL is fine. Any thread. */
 
-/* Runs a library's source and adds it, however long that takes: for sources that were accepted
- * once. False: nothing was added, and `error` holds why (without a code word). */
+/* Runs a library's source and adds it: for sources that were accepted once, which get a minute.
+ * False: nothing was added, and `error` holds why (without a code word). */
 bool libraries_load(struct libraries *libraries, struct bytes source, struct buffer *error);
 
 uint32_t libraries_count(const struct libraries *libraries);

@@ -272,10 +272,8 @@ static bool run_source(struct library *library, uint64_t limit_ms, struct buffer
     redis_library_push_loading(lua);
     sandbox_show(lua);
     interpreter->loading = library;
-    if (limit_ms > 0) {
-        interpreter->load_deadline_ms = clock_monotonic_ms() + limit_ms;
-        lua_sethook(lua, watch_loading, LUA_MASKCOUNT, LOAD_WATCH_INSTRUCTIONS);
-    }
+    interpreter->load_deadline_ms = clock_monotonic_ms() + limit_ms;
+    lua_sethook(lua, watch_loading, LUA_MASKCOUNT, LOAD_WATCH_INSTRUCTIONS);
     bool is_fine = lua_pcall(lua, 0, 0, 1) == 0;
     lua_sethook(lua, NULL, 0, 0);
     interpreter->loading = NULL;

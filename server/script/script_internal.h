@@ -33,7 +33,7 @@ struct interpreter {
     _Atomic uint64_t *memory;  /* Where the state's allocations are counted. */
     struct script_run *run;    /* NULL: no script runs in it. */
     struct library *loading;   /* Whose functions are being registered, or NULL; */
-    uint64_t load_deadline_ms; /* until then; monotonic, 0: without limit. */
+    uint64_t load_deadline_ms; /* until then; monotonic. */
     struct bytes *words;       /* Of the command that the script calls. */
     uint32_t word_cap;
     struct buffer numbers; /* The text of words that are numbers. */
@@ -178,7 +178,7 @@ struct library {
 char *library_parse_name(struct bytes source, struct buffer *error);
 
 /* Runs a source whose name was parsed (taken) so that it registers its functions. NULL after the
- * reason was appended to `error`. limit_ms 0: however long that takes. */
+ * reason was appended to `error`, also when that takes more than limit_ms. */
 struct library *library_create(struct scripts *scripts, char *name, struct bytes source,
                                uint64_t limit_ms, struct buffer *error);
 void library_destroy(struct library *library); /* NULL is fine. Any thread. */
@@ -196,6 +196,10 @@ struct libraries {
     uint32_t function_count;
 };
 
+/* How long a library may take to register its functions that was accepted once: it comes from a
+ * file, a log or a primary. Nobody waits forever, whoever made these. */
+enum { ACCEPTED_LIMIT_MS = 60000 };
+
 enum library_clash { LIBRARY_CLASH_FAILS, LIBRARY_CLASH_REPLACES };
 
 /* Creates a library from its source and adds it. On failure nothing has changed, and `error` holds
@@ -209,7 +213,7 @@ bool libraries_join(struct libraries *libraries, struct libraries *other, enum l
 bool libraries_remove(struct libraries *libraries, struct bytes name);
 struct function *libraries_find_function(const struct libraries *libraries, struct bytes name);
 /* Reads the content of a FUNCTION DUMP payload into libraries that are still empty. A library may
- * take limit_ms to register its functions, 0: as long as it likes. */
+ * take limit_ms to register its functions. */
 bool libraries_read_dump(struct libraries *libraries, struct bytes content, uint64_t limit_ms,
                          struct buffer *error);
 /* The figures that others read are those of the present libraries. */
