@@ -44,6 +44,7 @@ SAME_FLOOR = {
     ('server/keyspace', 'server/journal'): 'a change is journaled while its slot is locked',
     ('server/replication', 'server/aof'): 'a replica whose data set is replaced begins its log anew',
     ('server/command', 'server/acl'): 'admission asks the access rules',
+    ('server/snapshot', 'server/script'): 'a snapshot holds the libraries of functions',
     ('server/types', 'server/pubsub'): 'keyspace notifications are published',
     ('server/cluster', 'server/replication'): 'a node that becomes a replica or a primary turns its link',
     ('server/admin', 'server/observe'): 'INFO and CONFIG RESETSTAT read the counters',

@@ -71,6 +71,7 @@ struct server {
     struct security_options security_options;
     struct data_type_options type_options;
     struct pubsub_options pubsub_options;
+    struct script_options script_options;
     struct snapshot_options snapshot_options;
     struct aof_options aof_options;
     struct replication_options replication_options;
@@ -163,6 +164,8 @@ static void register_options(struct server *server) {
     config_register(config, memory_option_rows, memory_option_count, &server->type_options.memory,
                     apply_memory, server);
     config_register(config, lazy_free_options, lazy_free_option_count, &server->type_options, NULL,
+                    NULL);
+    config_register(config, script_option_rows, script_option_count, &server->script_options, NULL,
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
                     NULL, NULL);
@@ -329,18 +332,19 @@ static void prepare_crash_report(struct server *server) {
 /* Brings back what the last save kept. False: there is a file, and it is no good. */
 static bool load_dump(struct server *server) {
     struct snapshot_loaded loaded;
-    struct databases *fresh = databases_create_sibling(server->databases);
-    enum status status = snapshot_load_file(server->modules.snapshotter, fresh, true, &loaded);
+    struct snapshot_data fresh;
+    snapshot_data_init(server->modules.snapshotter, &fresh);
+    enum status status = snapshot_load_file(server->modules.snapshotter, &fresh, true, &loaded);
     if (status == STATUS_OK) {
         exclusive_begin(server->exclusive, NULL);
-        databases_adopt(server->databases, fresh);
+        snapshot_data_adopt(server->modules.snapshotter, &fresh);
         bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
                                               : server->replication_options.target.host[0] != '\0';
         replication_restore(server->modules.replication, &loaded.replication, will_follow);
         exclusive_end(server->exclusive, NULL);
         return true;
     }
-    databases_destroy(fresh);
+    snapshot_data_deinit(&fresh);
     if (status == STATUS_NOT_FOUND) return true;
     log_warning("Fatal error loading the DB, check the file '%s' in '%s': %s. The server does not "
                 "start, so that nothing is overwritten.",
@@ -396,6 +400,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, transaction_commands);
     command_table_add(table, pubsub_commands);
     command_table_add(table, script_commands);
+    command_table_add(table, function_commands);
     command_table_add(table, connection_commands);
     command_table_add(table, admin_commands);
     command_table_add(table, lifecycle_commands);
@@ -413,7 +418,7 @@ static void create_commands(struct server *server) {
 static void create_threads(struct server *server) {
     server->modules.network =
         network_create(&server->network_options, server->dispatcher, &server->type_options);
-    server->modules.scripts = scripts_create();
+    server->modules.scripts = scripts_create(&server->script_options);
     server->modules.pubsub = pubsub_create(&(struct pubsub_hooks){
         .network = server->modules.network,
         .worker_of = network_worker_of,
@@ -515,6 +520,8 @@ static void create_modules(struct server *server) {
                                                  .post_worker = network_post_worker,
                                                  .find = network_find,
                                                  .pushed = network_pushed,
+                                                 .serve_busy = network_serve_busy,
+                                                 .end_busy = network_end_busy,
                                                  .pending_frees = pending_frees,
                                                  .pending_frees_state = server,
                                                  .slow = observer_note_slow,
@@ -536,12 +543,12 @@ static void destroy_modules(struct server *server) {
     replication_destroy(server->modules.replication);
     network_destroy(server->modules.network);
     pubsub_destroy(server->modules.pubsub);
-    scripts_destroy(server->modules.scripts);
     loop_destroy(server->node_loop);
     lifecycle_destroy(server->lifecycle);
     snapshotter_destroy(server->modules.snapshotter);
     observer_destroy(server->modules.observer);
     background_destroy(server->background);
+    scripts_destroy(server->modules.scripts); // Libraries may have been on their way out.
     databases_set_background(server->databases, NULL, NULL);
     dispatcher_destroy(server->dispatcher);
     databases_destroy(server->databases);

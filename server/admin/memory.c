@@ -74,8 +74,10 @@ void admin_memory_stats(struct command_context *context) {
     reply_figure(reply, "clients.normal", memory.clients);
     reply_figure(reply, "cluster.links", memory.cluster_links);
     reply_figure(reply, "aof.buffer", aof_buffer_bytes(context->modules->aof));
-    reply_figure(reply, "lua.caches", scripts_memory(context->modules->scripts));
-    reply_figure(reply, "functions.caches", 0);
+    struct script_figures scripts;
+    scripts_read_figures(context->modules->scripts, &scripts);
+    reply_figure(reply, "lua.caches", scripts.script_memory);
+    reply_figure(reply, "functions.caches", scripts.library_bytes);
     unsigned shown = 0;
     for (unsigned db = 0; db < databases_count(context->databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(context->databases, db);

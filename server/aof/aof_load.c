@@ -56,23 +56,23 @@ static bool starts_with_rdb(const struct load *load) {
 
 /* Sets out_end to where commands may follow. */
 static enum status load_rdb(struct load *load, uint64_t *out_end) {
-    struct databases *databases = load->aof->made_of.databases;
-    struct databases *fresh = databases_create_sibling(databases);
+    struct snapshotter *snapshotter = load->aof->made_of.modules->snapshotter;
+    struct snapshot_data fresh;
     struct snapshot_loaded loaded;
     const struct snapshot_source source = {fill, load};
-    enum status status =
-        snapshot_load(load->aof->made_of.modules->snapshotter, &source, fresh, false, &loaded);
+    snapshot_data_init(snapshotter, &fresh);
+    enum status status = snapshot_load(snapshotter, &source, &fresh, false, &loaded);
     if (status != STATUS_OK) {
         bool is_old_style = strcmp(load->name, load->aof->options->file_prefix) == 0;
         log_warning("%s", loaded.error);
         log_warning("Error reading the RDB %s %s, AOF loading aborted",
                     is_old_style ? "preamble of the AOF file" : "base file", load->name);
-        databases_destroy(fresh);
+        snapshot_data_deinit(&fresh);
         return status;
     }
     struct exclusive *exclusive = load->aof->made_of.exclusive;
     if (!load->is_parked) exclusive_begin(exclusive, NULL);
-    databases_adopt(databases, fresh);
+    snapshot_data_adopt(snapshotter, &fresh);
     if (!load->is_parked) exclusive_end(exclusive, NULL);
     *out_end = loaded.bytes;
     if (lseek(load->file, (off_t)loaded.bytes, SEEK_SET) >= 0) return STATUS_OK;
@@ -304,13 +304,15 @@ bool aof_load(struct aof *aof, struct dispatch_worker *worker) {
 }
 
 bool aof_reload(struct aof *aof, struct dispatch_worker *worker) {
-    struct databases *databases = aof->made_of.databases;
+    struct snapshotter *snapshotter = aof->made_of.modules->snapshotter;
+    struct snapshot_data nothing;
     if (atomic_load(&aof->state) != AOF_ON) {
         log_warning("There is no complete append-only file to load");
         return false;
     }
     aof_sync_now(aof);
-    databases_adopt(databases, databases_create_sibling(databases));
+    snapshot_data_init(snapshotter, &nothing);
+    snapshot_data_adopt(snapshotter, &nothing);
     pthread_mutex_lock(&aof->manifest_lock);
     bool is_loaded = load_files(aof, worker, true);
     pthread_mutex_unlock(&aof->manifest_lock);

@@ -73,6 +73,9 @@ struct dispatch_worker {
     uint32_t **latencies; /* By id: counts of durations in ticks, made with the first one. */
     struct error_count error_counts[ERROR_CODE_MAX];
     uint32_t error_code_count;
+    struct session *waiting; /* Its command waits until it can have everything parked. */
+    const struct command_entry *waiting_entry;
+    bool is_refused;       /* It was answered meanwhile. */
     uint64_t actor_id;     /* The session whose command changes keys; 0: none's. */
     bool is_out_of_memory; /* For the command in work: no key can make room. */
     int64_t room_until;    /* Up to there, as mem_thread_bytes, it need not look (eviction.c). */
@@ -116,6 +119,7 @@ struct dispatcher {
     uint8_t password_digest[32];
     struct pause pauses[PAUSE_REASON_COUNT];
     _Atomic bool is_expire_off;
+    const char *busy_text;      /* NULL: no script runs for too long. Everything is parked then. */
     bool tracks_latency;        /* Changed while everything is parked, */
     uint64_t slow_ticks;        /* as is from when on a command is slow. */
     pthread_mutex_t holds_lock; /* A leaf. */

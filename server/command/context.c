@@ -62,10 +62,12 @@ static void delete_expired(struct command_context *context, const struct key *ke
                            struct table_entry *entry) {
     // The name may lie in the record that goes away.
     if (context->is_journaled) {
+        uint32_t effects_before = context->unit->count;
         struct bytes effect[2] = {context->types->lazy_expire ? BYTES_LITERAL("UNLINK")
                                                               : BYTES_LITERAL("DEL"),
                                   key->name};
         journal_unit_add(context->unit, keyspace_database(context->keyspace), effect, 2);
+        journal_unit_mark_own(context->unit, effects_before);
     }
     dispatch_touch(context->worker, context->keyspace, key);
     keyspace_before_removal(context->keyspace, key, entry->record);
@@ -230,8 +232,9 @@ void context_propagate(struct command_context *context, const struct bytes *argv
 
 void context_propagate_to_replicas(struct command_context *context, const struct bytes *argv,
                                    uint32_t argc) {
+    uint32_t effects_before = context->unit->count;
     context_propagate(context, argv, argc);
-    if (context->is_journaled) journal_unit_spare_log(context->unit);
+    journal_unit_restrict(context->unit, effects_before, JOURNAL_FOR_REPLICAS);
 }
 
 void context_propagate_texts(struct command_context *context, uint32_t argc, ...) {

@@ -79,6 +79,10 @@ uint32_t dispatcher_admission(const struct dispatcher *dispatcher) {
     return atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
 }
 
+const char *dispatch_disk_error(const struct dispatcher *dispatcher) {
+    return dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state);
+}
+
 void dispatcher_retry_paused(struct dispatcher *dispatcher) {
     if (dispatcher->hooks.retry_paused != NULL)
         dispatcher->hooks.retry_paused(dispatcher->modules->network);
@@ -331,9 +335,12 @@ static void reject_unknown(struct session *session, const struct bytes *argv, ui
     buffer_deinit(&text);
 }
 
+static bool is_exec_command(const struct command *row) {
+    return (row->flags & COMMAND_TRANSACTION) != 0 && strcmp(row->name, "exec") == 0;
+}
+
 static bool is_exec_in_transaction(const struct session *session, const struct command *row) {
-    return session->transaction != NULL && (row->flags & COMMAND_TRANSACTION) != 0 &&
-           strcmp(row->name, "exec") == 0;
+    return session->transaction != NULL && is_exec_command(row);
 }
 
 /* An EXEC that can't be run ends the transaction that it was to run. */
@@ -341,11 +348,10 @@ static void reject(struct dispatch_worker *worker, struct session *session,
                    const struct command *row, const char *reason, const char *behind) {
     char name[96];
     command_full_name(row, name, sizeof(name));
-    bool is_exec = (row->flags & COMMAND_TRANSACTION) != 0 && strcmp(row->name, "exec") == 0;
     reply_error_format(&session->reply, "%s %s '%s'%s",
-                       is_exec ? "EXECABORT Transaction discarded because of:" : "ERR", reason,
-                       name, behind);
-    if (!is_exec) return;
+                       is_exec_command(row) ? "EXECABORT Transaction discarded because of:" : "ERR",
+                       reason, name, behind);
+    if (!is_exec_command(row)) return;
     transaction_discard(session);
     transaction_unwatch(worker->dispatcher->databases, session, worker->is_exclusive);
 }
@@ -468,7 +474,7 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
         return refuse(context, "OOM command not allowed when used memory > 'maxmemory'.");
     if ((admission & (ADMISSION_DISK_ERROR | ADMISSION_LOG_ERROR)) != 0 &&
         (is_write || strcmp(context->command->name, "ping") == 0))
-        return refuse(context, dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state));
+        return refuse(context, dispatch_disk_error(dispatcher));
     if ((admission & ADMISSION_FEW_REPLICAS) != 0 && is_write)
         return refuse(context, "NOREPLICAS Not enough good replicas to write.");
     if ((admission & ADMISSION_READ_ONLY) != 0 && is_write)
@@ -759,6 +765,19 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
     return session->block == SESSION_NOT_BLOCKED ? DISPATCH_DONE : DISPATCH_BLOCKED;
 }
 
+/* False: the command was refused meanwhile, since a script runs for too long. */
+static bool wait_for_all(struct dispatch_worker *worker, struct session *session,
+                         const struct command_entry *entry) {
+    worker->waiting = session;
+    worker->waiting_entry = entry;
+    dispatch_exclusive_begin(worker);
+    worker->waiting = NULL;
+    bool is_refused = worker->is_refused;
+    worker->is_refused = false;
+    if (is_refused) dispatch_exclusive_end(worker);
+    return !is_refused;
+}
+
 /* Several keys, EXEC, exclusive commands: the long way to the locks. */
 static enum dispatch_result run_general(struct dispatch_worker *worker, struct session *session,
                                         const struct command_entry *entry, const struct bytes *argv,
@@ -773,7 +792,7 @@ static enum dispatch_result run_general(struct dispatch_worker *worker, struct s
     enum dispatch_result result;
     if (is_exclusive) {
         bool is_nested = worker->is_exclusive;
-        if (!is_nested) dispatch_exclusive_begin(worker);
+        if (!is_nested && !wait_for_all(worker, session, entry)) return DISPATCH_DONE;
         result = run_locked(worker, session, entry, argv, argc, &plan);
         if (!is_nested) dispatch_exclusive_end(worker);
         return result;
@@ -845,22 +864,29 @@ enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session
     return dispatch_run_prepared(worker, session, &prepared, argv, argc);
 }
 
+/* The first tests of admission; false after a refusal was answered. */
+static inline bool is_understood(struct dispatch_worker *worker, struct session *session,
+                                 const struct prepared_command *prepared, const struct bytes *argv,
+                                 uint32_t argc) {
+    const struct command_entry *entry = prepared->entry;
+    uint32_t errors_before = session->reply.error_count;
+    if (LIKELY(entry != NULL && is_well_formed(worker, session, entry, argv, argc))) return true;
+    if (entry == NULL) {
+        reject_unknown(session, argv, argc, prepared->container);
+    } else {
+        worker->command_stats[entry->id].rejected++;
+    }
+    transaction_fail(session);
+    count_errors(worker, session, errors_before);
+    worker->stats.commands++;
+    return false;
+}
+
 enum dispatch_result dispatch_run_prepared(struct dispatch_worker *worker, struct session *session,
                                            const struct prepared_command *prepared,
                                            const struct bytes *argv, uint32_t argc) {
     const struct command_entry *entry = prepared->entry;
-    const struct command_entry *container = prepared->container;
-    uint32_t errors_before = session->reply.error_count;
-    if (UNLIKELY(entry == NULL || !is_well_formed(worker, session, entry, argv, argc))) {
-        if (entry == NULL)
-            reject_unknown(session, argv, argc, container);
-        else
-            worker->command_stats[entry->id].rejected++;
-        transaction_fail(session);
-        count_errors(worker, session, errors_before);
-        worker->stats.commands++;
-        return DISPATCH_DONE;
-    }
+    if (UNLIKELY(!is_understood(worker, session, prepared, argv, argc))) return DISPATCH_DONE;
     bool was_asking = session->is_asking;
     if (UNLIKELY((dispatcher_admission(worker->dispatcher) & ADMISSION_MEMORY) != 0))
         worker->is_out_of_memory = !eviction_make_room(worker);
@@ -889,6 +915,75 @@ enum dispatch_result dispatch_run_prepared(struct dispatch_worker *worker, struc
     worker->began_ticks = now;
     if (UNLIKELY(now - worker->batch_ticks > worker->stale_ticks)) read_clocks(worker);
     return result;
+}
+
+/* -- while a script runs for long -- */
+
+void dispatcher_serve_busy(struct dispatcher *dispatcher, const char *text) {
+    if (dispatcher->hooks.serve_busy == NULL) return;
+    dispatcher->busy_text = text;
+    dispatcher->hooks.serve_busy(dispatcher->modules->network);
+}
+
+void dispatcher_end_busy(struct dispatcher *dispatcher) {
+    if (dispatcher->busy_text == NULL) return;
+    dispatcher->busy_text = NULL;
+    dispatcher->hooks.end_busy(dispatcher->modules->network);
+}
+
+const char *dispatcher_busy_text(const struct dispatcher *dispatcher) {
+    return dispatcher->busy_text;
+}
+
+struct dispatch_worker *dispatch_stand_in_create(struct dispatcher *dispatcher) {
+    struct dispatch_worker *worker = dispatch_worker_create(dispatcher, NULL);
+    worker->is_exclusive = true;
+    return worker;
+}
+
+static void refuse_busy(struct dispatch_worker *worker, struct session *session,
+                        const struct command_entry *entry) {
+    const char *text = worker->dispatcher->busy_text;
+    uint32_t errors_before = session->reply.error_count;
+    if (is_exec_command(entry->row)) {
+        reply_error_format(&session->reply, "EXECABORT Transaction discarded because of: %s", text);
+        transaction_discard(session);
+        transaction_unwatch(worker->dispatcher->databases, session, true);
+    } else {
+        reply_error(&session->reply, text);
+        transaction_fail(session);
+    }
+    worker->command_stats[entry->id].rejected++;
+    count_errors(worker, session, errors_before);
+}
+
+void dispatch_refuse_waiting(struct dispatcher *dispatcher,
+                             void (*fn)(void *arg, struct session *session), void *arg) {
+    for (struct dispatch_worker *worker = dispatcher->workers; worker != NULL;
+         worker = worker->next) {
+        struct session *session = worker->waiting;
+        if (session == NULL || session->kind != SESSION_NORMAL || worker->is_refused ||
+            (worker->waiting_entry->row->flags & COMMAND_ALLOW_BUSY) != 0)
+            continue;
+        refuse_busy(worker, session, worker->waiting_entry);
+        worker->is_refused = true;
+        fn(arg, session);
+    }
+}
+
+void dispatch_run_busy(struct dispatch_worker *stand_in, struct session *session,
+                       const struct bytes *argv, uint32_t argc) {
+    struct prepared_command prepared;
+    prepare(stand_in, argv, argc, &prepared);
+    if (!is_understood(stand_in, session, &prepared, argv, argc)) return;
+    dispatch_batch_begin(stand_in);
+    if ((prepared.entry->row->flags & COMMAND_ALLOW_BUSY) != 0) {
+        run_general(stand_in, session, prepared.entry, argv, argc);
+    } else {
+        refuse_busy(stand_in, session, prepared.entry);
+    }
+    stand_in->stats.commands++;
+    session->commands_run++;
 }
 
 void dispatch_batch_begin(struct dispatch_worker *worker) {

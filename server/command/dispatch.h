@@ -78,6 +78,10 @@ struct dispatch_hooks {
     void (*post_worker)(struct network *network, uint32_t worker, void (*fn)(void *arg), void *arg);
     struct session *(*find)(struct network *network, uint64_t session_id);
     void (*pushed)(struct network *network, struct session *session);
+    /* A script runs for so long that others are told (dispatcher_serve_busy): looks at all sockets
+     * once, and runs what has come by dispatch_run_busy. Then: it is over. */
+    void (*serve_busy)(struct network *network);
+    void (*end_busy)(struct network *network);
     /* How many values are being freed in the background. */
     uint64_t (*pending_frees)(void *state);
     void *pending_frees_state;
@@ -107,6 +111,9 @@ void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_h
 void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set);
 uint32_t dispatcher_admission(const struct dispatcher *dispatcher);
 
+/* With ADMISSION_DISK_ERROR or ADMISSION_LOG_ERROR: the MISCONF text that writes get. */
+const char *dispatch_disk_error(const struct dispatcher *dispatcher);
+
 /* What was put aside is tried again. Any thread. */
 void dispatcher_retry_paused(struct dispatcher *dispatcher);
 
@@ -134,6 +141,26 @@ struct turn *dispatch_worker_turn(struct dispatch_worker *worker);
 /* Runs one command of a session. The worker's turn is held. `argc` > 0; argv is borrowed. */
 enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,
                                   const struct bytes *argv, uint32_t argc);
+
+/* -- a script that runs for long -- */
+
+/* Serves all clients once, from inside a script that has everything parked: commands that may not
+ * run meanwhile are answered with `text`. On the script's thread, between two of its commands. */
+void dispatcher_serve_busy(struct dispatcher *dispatcher, const char *text);
+void dispatcher_end_busy(struct dispatcher *dispatcher); /* The script is over. */
+/* What others are answered at the moment; NULL: no script is being waited for. */
+const char *dispatcher_busy_text(const struct dispatcher *dispatcher);
+
+/* Refuses the commands that wait until they can have everything parked, and calls fn for each of
+ * their sessions. */
+void dispatch_refuse_waiting(struct dispatcher *dispatcher,
+                             void (*fn)(void *arg, struct session *session), void *arg);
+
+/* A worker that runs commands inside of another's exclusive section. */
+struct dispatch_worker *dispatch_stand_in_create(struct dispatcher *dispatcher);
+/* Runs one command with it, if it is one of those that a script may not keep waiting. */
+void dispatch_run_busy(struct dispatch_worker *stand_in, struct session *session,
+                       const struct bytes *argv, uint32_t argc);
 
 /* A command that was looked up ahead of its turn, for a client that sent several at once. */
 struct prepared_command {

@@ -4,7 +4,7 @@
 
 void scripted_begin(struct scripted *scripted, struct command_context *outer,
                     const struct script_rights *rights) {
-    *scripted = (struct scripted){.outer = outer, .rights = *rights};
+    *scripted = (struct scripted){.outer = outer, .rights = *rights, .targets = JOURNAL_FOR_ALL};
     session_init(&scripted->session, 0, &scripted->out);
     scripted->session.db = outer->session->db;
     scripted->session.is_authenticated = true;
@@ -74,8 +74,7 @@ static const char *refusal(struct scripted *scripted, struct command_context *co
     if (is_write && !scripted->has_written) {
         if ((admission & ADMISSION_READ_ONLY) != 0)
             return "READONLY You can't write against a read only replica.";
-        if ((admission & ADMISSION_DISK_ERROR) != 0)
-            return dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state);
+        if ((admission & ADMISSION_DISK_ERROR) != 0) return dispatch_disk_error(dispatcher);
         if ((admission & ADMISSION_FEW_REPLICAS) != 0)
             return "NOREPLICAS Not enough good replicas to write.";
     }
@@ -106,6 +105,9 @@ const char *scripted_call(struct scripted *scripted, const struct bytes *argv, u
         return refused;
     }
     if ((entry->row->flags & COMMAND_WRITE) != 0) scripted->has_written = true;
+    uint32_t effects_before = context.unit->count;
     dispatch_inner(&context, entry);
+    if (UNLIKELY(scripted->targets != JOURNAL_FOR_ALL))
+        journal_unit_restrict(context.unit, effects_before, scripted->targets);
     return NULL;
 }

@@ -20,6 +20,7 @@ struct scripted {
     struct session session;        /* The script's: its database, its protocol; replies to `out`. */
     struct buffer out;
     struct script_rights rights;
+    unsigned targets; /* Who is told of what it writes (JOURNAL_FOR_*): all, at first. */
     bool has_written;
     bool has_slot; /* Of the first key that was declared or touched. */
     uint16_t slot;

@@ -73,11 +73,19 @@ void journal_unit_add(struct journal_unit *unit, uint32_t db, const struct bytes
         unit->effects = mem_realloc(unit->effects, unit->cap * sizeof(*unit->effects));
     }
     append_command(&unit->bytes, argv, argc);
-    unit->effects[unit->count++] = (struct journal_effect){.db = db, .end = unit->bytes.len};
+    unit->effects[unit->count++] =
+        (struct journal_effect){.db = db, .end = unit->bytes.len, .targets = JOURNAL_FOR_ALL};
 }
 
-void journal_unit_spare_log(struct journal_unit *unit) {
-    if (unit->count > 0) unit->effects[unit->count - 1].is_for_replicas_only = true;
+void journal_unit_restrict(struct journal_unit *unit, uint32_t count, unsigned targets) {
+    for (uint32_t i = count; i < unit->count; i++) {
+        if (!unit->effects[i].is_servers_own) unit->effects[i].targets &= (uint8_t)targets;
+    }
+}
+
+void journal_unit_mark_own(struct journal_unit *unit, uint32_t count) {
+    for (uint32_t i = count; i < unit->count; i++)
+        unit->effects[i].is_servers_own = true;
 }
 
 void journal_unit_clear(struct journal_unit *unit) {
@@ -217,17 +225,33 @@ static void select_database(struct journal *journal, uint32_t db) {
     journal->database = (int)db;
 }
 
+/* How many effects are for this target, and which is the first of them. */
+static uint32_t count_for(const struct journal_unit *unit, unsigned target, uint32_t *out_first) {
+    uint32_t count = 0;
+    for (uint32_t i = unit->count; i-- > 0;) {
+        if ((unit->effects[i].targets & target) == 0) continue;
+        *out_first = i;
+        count++;
+    }
+    return count;
+}
+
 static void append_unit(struct journal *journal, const struct journal_unit *unit) {
-    bool is_transaction = unit->count > 1;
-    select_database(journal, unit->effects[0].db);
-    if (is_transaction) append_bytes(journal, BYTES_LITERAL("*1\r\n$5\r\nMULTI\r\n"));
+    uint32_t first = 0;
+    uint32_t count = count_for(unit, JOURNAL_FOR_REPLICAS, &first);
+    if (count == 0) return;
+    select_database(journal, unit->effects[first].db);
+    if (count > 1) append_bytes(journal, BYTES_LITERAL("*1\r\n$5\r\nMULTI\r\n"));
     size_t at = 0;
     for (uint32_t i = 0; i < unit->count; i++) {
-        select_database(journal, unit->effects[i].db);
-        append_bytes(journal, bytes_of(unit->bytes.data + at, unit->effects[i].end - at));
-        at = unit->effects[i].end;
+        const struct journal_effect *effect = &unit->effects[i];
+        if ((effect->targets & JOURNAL_FOR_REPLICAS) != 0) {
+            select_database(journal, effect->db);
+            append_bytes(journal, bytes_of(unit->bytes.data + at, effect->end - at));
+        }
+        at = effect->end;
     }
-    if (is_transaction) append_bytes(journal, BYTES_LITERAL("*1\r\n$4\r\nEXEC\r\n"));
+    if (count > 1) append_bytes(journal, BYTES_LITERAL("*1\r\n$4\r\nEXEC\r\n"));
 }
 
 /* -- the log -- */
@@ -247,12 +271,7 @@ static void select_log_database(struct journal *journal, uint32_t db) {
 
 static void append_to_log(struct journal *journal, const struct journal_unit *unit) {
     uint32_t first = 0;
-    uint32_t count = 0;
-    for (uint32_t i = unit->count; i-- > 0;) {
-        if (unit->effects[i].is_for_replicas_only) continue;
-        first = i;
-        count++;
-    }
+    uint32_t count = count_for(unit, JOURNAL_FOR_LOG, &first);
     if (count == 0) return;
     size_t before = journal->log.len;
     if (UNLIKELY(journal->is_log_stamped)) stamp_log(journal);
@@ -261,7 +280,7 @@ static void append_to_log(struct journal *journal, const struct journal_unit *un
     size_t at = 0;
     for (uint32_t i = 0; i < unit->count; i++) {
         const struct journal_effect *effect = &unit->effects[i];
-        if (!effect->is_for_replicas_only) {
+        if ((effect->targets & JOURNAL_FOR_LOG) != 0) {
             select_log_database(journal, effect->db);
             buffer_append(&journal->log, unit->bytes.data + at, effect->end - at);
         }

@@ -27,11 +27,18 @@
 struct journal;
 struct journal_reader;
 
+enum {
+    JOURNAL_FOR_REPLICAS = 1 << 0,
+    JOURNAL_FOR_LOG = 1 << 1,
+    JOURNAL_FOR_ALL = JOURNAL_FOR_REPLICAS | JOURNAL_FOR_LOG,
+};
+
 /* The effects of one execution unit, in order. An all-zero struct is empty. */
 struct journal_effect {
     uint32_t db;
     size_t end; /* Where it ends in `bytes`; it begins where the one before ended. */
-    bool is_for_replicas_only;
+    uint8_t targets;
+    bool is_servers_own; /* No command's: goes to all targets. */
 };
 
 struct journal_unit {
@@ -43,8 +50,10 @@ struct journal_unit {
 
 void journal_unit_add(struct journal_unit *unit, uint32_t db, const struct bytes *argv,
                       uint32_t argc);
-/* What was added last is nothing for the log (PUBLISH). */
-void journal_unit_spare_log(struct journal_unit *unit);
+/* What was added after the first `count` effects is for these targets alone, which may be none. */
+void journal_unit_restrict(struct journal_unit *unit, uint32_t count, unsigned targets);
+/* It is the server's own decision (a key expired): nobody restricts it. */
+void journal_unit_mark_own(struct journal_unit *unit, uint32_t count);
 void journal_unit_clear(struct journal_unit *unit); /* Keeps the memory. */
 void journal_unit_deinit(struct journal_unit *unit);
 
@@ -53,12 +62,6 @@ void journal_destroy(struct journal *journal);
 
 /* True while effects are wanted: there is a backlog, or the log is open. One relaxed load. */
 bool journal_is_wanted(const struct journal *journal);
-
-enum {
-    JOURNAL_FOR_REPLICAS = 1 << 0,
-    JOURNAL_FOR_LOG = 1 << 1,
-    JOURNAL_FOR_ALL = JOURNAL_FOR_REPLICAS | JOURNAL_FOR_LOG,
-};
 
 /* What lies behind a unit. */
 struct journal_mark {

@@ -127,7 +127,7 @@ Test(journal, logs_what_is_not_for_replicas_alone_with_its_own_selects) {
     struct bytes del[2] = {BYTES_LITERAL("DEL"), BYTES_LITERAL("a")};
     struct journal_mark mark = {0};
     journal_unit_add(&unit, 0, del, 2);
-    journal_unit_spare_log(&unit);
+    journal_unit_restrict(&unit, unit.count - 1, JOURNAL_FOR_REPLICAS);
     journal_append(journal, &unit, JOURNAL_FOR_ALL, &mark);
     cr_assert_eq(mark.log_position, 0);
     journal_unit_add(&unit, 3, del, 2);

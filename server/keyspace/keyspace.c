@@ -269,6 +269,14 @@ void databases_set_background(struct databases *databases,
     databases->defer_state = state;
 }
 
+void databases_defer(struct databases *databases, void (*job)(void *arg), void *arg) {
+    if (databases->defer == NULL) {
+        job(arg);
+    } else {
+        databases->defer(databases->defer_state, job, arg);
+    }
+}
+
 void databases_set_readers(struct databases *databases,
                            void (*before_change)(void *state, struct keyspace *keyspace,
                                                  const struct key *key, struct record *record),

@@ -245,6 +245,8 @@ size_t databases_table_bytes(const struct databases *databases);
 void databases_set_background(struct databases *databases,
                               void (*defer)(void *state, void (*job)(void *arg), void *arg),
                               void *state);
+/* Hands such work over; does it at once where nobody else would. */
+void databases_defer(struct databases *databases, void (*job)(void *arg), void *arg);
 
 /* Who reads values across several turns: told before a record changes that lies in a slot with
  * long_replies (the slot is locked), and before a whole keyspace goes or changes its number

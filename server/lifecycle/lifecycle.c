@@ -206,11 +206,27 @@ static bool parse_shutdown(struct command_context *context, struct shutdown_word
     return !(words->is_abort && has_others);
 }
 
+/* From inside a script that would not end: it is cut off, and what it wrote is nowhere but in
+ * memory. */
+NORETURN static void exit_at_once(struct lifecycle *lifecycle) {
+    log_notice("User requested shutdown...");
+    if (lifecycle->hooks.end_log != NULL) lifecycle->hooks.end_log(lifecycle->hooks.state, true);
+    lifecycle_remove_pid_file(lifecycle->options);
+    log_notice("Dunlin is now ready to exit, bye bye...");
+    _exit(0);
+}
+
 static void shutdown_command(struct command_context *context) {
     struct lifecycle *lifecycle = context->modules->lifecycle;
     struct shutdown_words words = {0};
     if (!parse_shutdown(context, &words)) {
         reply_syntax_error(context->reply);
+        return;
+    }
+    const char *busy = dispatcher_busy_text(context->modules->dispatcher);
+    if (busy != NULL) {
+        if (words.save == SAVE_NO) exit_at_once(lifecycle);
+        reply_error(context->reply, busy);
         return;
     }
     if (words.is_abort) {

@@ -58,7 +58,7 @@ static void name_peers(struct client *client, bool is_unix) {
         socket_format(&address, session->local, sizeof(session->local));
 }
 
-void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix) {
+struct client *client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix) {
     struct network *network = worker->network;
     struct client *client = mem_alloc_zero(sizeof(*client));
     client->worker = worker;
@@ -81,6 +81,7 @@ void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix
     *bucket = client;
     worker->stats.connections++;
     ev_io_start(loop_ev(worker->loop), &client->reader);
+    return client;
 }
 
 static void leave_gate(struct client *client) {
@@ -272,7 +273,7 @@ static void continue_long_reply(struct client *client) {
         network_resume(client->worker->network, &client->session);
 }
 
-static void flush_client(struct client *client) {
+void client_flush(struct client *client) {
     if (client->is_dying) return;
     struct ev_loop *ev = loop_ev(client->worker->loop);
     bool is_done = flush_replies(client) && flush_feed(client);
@@ -299,7 +300,7 @@ static void flush_each(struct worker *worker) {
         struct client *client = worker->pending;
         worker->pending = client->next_pending;
         client->is_pending = false;
-        flush_client(client);
+        client_flush(client);
     }
 }
 
@@ -461,9 +462,20 @@ static bool run_request(struct client *client, uint32_t index) {
             close_talking_replica(client);
         if (UNLIKELY(outcome == DISPATCH_BLOCKED)) atomic_fetch_add(&worker->blocked_count, 1);
     }
-    if (UNLIKELY(turn_should_yield(&worker->turn))) turn_yield(&worker->turn);
     if (UNLIKELY(session->close_now)) client_kill(client);
     return true;
+}
+
+/* Somebody wants everything parked. More commands of the client follow. */
+static void rest(struct client *client) {
+    client->is_resting = true;
+    turn_yield(&client->worker->turn);
+    client->is_resting = false;
+}
+
+static struct request_limits limits_of(const struct client *client) {
+    return (struct request_limits){client->worker->network->types->proto_max_bulk_len, 1024 * 1024,
+                                   client->session.is_authenticated};
 }
 
 /* Runs the complete commands in `input`; returns how many bytes they took. */
@@ -471,8 +483,7 @@ static size_t process(struct client *client, struct bytes input) {
     struct worker *worker = client->worker;
     struct session *session = &client->session;
     const struct network_options *options = worker->network->options;
-    const struct request_limits limits = {worker->network->types->proto_max_bulk_len, 1024 * 1024,
-                                          session->is_authenticated};
+    const struct request_limits limits = limits_of(client);
     size_t at = 0;
     give_output_buffer(client);
     dispatch_batch_begin(worker->dispatch);
@@ -483,6 +494,7 @@ static size_t process(struct client *client, struct bytes input) {
         for (uint32_t i = 0; i < count && may_run(client); i++) {
             if (!run_request(client, i)) break;
             at = worker->request_ends[i];
+            if (at < input.len && UNLIKELY(turn_should_yield(&worker->turn))) rest(client);
         }
         if (count > 0) continue;
         if (result == REQUEST_INVALID) {
@@ -519,18 +531,18 @@ static void close_over_query_limit(struct client *client) {
     client_kill(client);
 }
 
-/* Reads what there is into the client's own buffer. */
-static void read_into_own(struct client *client) {
+/* Reads what there is into the client's own buffer. False: nothing came, or it is dying. */
+static bool receive_into_own(struct client *client) {
     size_t missing = client->in_need > client->in.len ? client->in_need - client->in.len : 0;
     // The need is the client's word: room grows with what really arrives.
     if (missing > client->in.len + READ_BUFFER) missing = client->in.len + READ_BUFFER;
     size_t room = missing + READ_AHEAD;
     uint8_t *at = buffer_reserve(&client->in, room);
     ssize_t got = recv(client->fd, at, room, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     if (got <= 0) {
         client_kill(client);
-        return;
+        return false;
     }
     client->in.len += (size_t)got;
     client->input_bytes += (uint64_t)got;
@@ -541,16 +553,18 @@ static void read_into_own(struct client *client) {
         client->worker->stats.largest_input = client->in.len;
     if (client->in.len > client->worker->network->options->query_buffer_limit) {
         close_over_query_limit(client);
-        return;
+        return false;
     }
+    return true;
+}
+
+static void read_into_own(struct client *client) {
+    if (!receive_into_own(client)) return;
     loop_run_posted(client->worker->loop);
     if (!client->is_dying) process_own_buffer(client);
 }
 
-static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
-    (void)ev;
-    (void)events;
-    struct client *client = watcher->data;
+static void read_and_run(struct client *client) {
     struct worker *worker = client->worker;
     if (client->in.len > 0 || client->is_put_aside ||
         client->session.block != SESSION_NOT_BLOCKED) {
@@ -580,11 +594,25 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
         buffer_append_bytes(&client->in, bytes_from(input, used));
 }
 
+static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct client *client = watcher->data;
+    client->is_in_work = true;
+    read_and_run(client);
+    client->is_in_work = false;
+    if (UNLIKELY(turn_should_yield(&client->worker->turn))) turn_yield(&client->worker->turn);
+}
+
 void client_resume(struct client *client) {
+    // It may be resumed by what is run between reading from it and running that.
+    bool was_in_work = client->is_in_work;
     if (client->is_dying) return;
     client->is_put_aside = false;
     client->in_need = 0;
+    client->is_in_work = true;
     process_own_buffer(client);
+    client->is_in_work = was_in_work;
     if (!client->is_dying && client->out.len > 0) client_want_write(client);
 }
 
@@ -593,4 +621,62 @@ static void on_block_timer(struct ev_loop *ev, ev_timer *watcher, int events) {
     (void)events;
     struct client *client = watcher->data;
     client->on_block_timeout(&client->session, client->block_arg);
+}
+
+/* -- while a script runs for long -- */
+
+/* Runs the complete commands in the client's own buffer. */
+static void run_busy(struct client *client, struct dispatch_worker *stand_in,
+                     struct request *request) {
+    struct session *session = &client->session;
+    struct bytes input = buffer_view(&client->in);
+    size_t at = 0;
+    give_output_buffer(client);
+    session->active_ms = clock_monotonic_ms();
+    while (at < input.len && may_run(client)) {
+        const struct request_limits limits = limits_of(client);
+        size_t consumed = 0;
+        client->in_need = 0;
+        enum request_result result =
+            request_parse(request, bytes_from(input, at), &limits, &consumed, &client->in_need);
+        if (result == REQUEST_INCOMPLETE) break;
+        if (result == REQUEST_INVALID) {
+            reject_protocol(client, request->error);
+            consumed = input.len - at;
+        } else if (request->argc > 0) {
+            before_command(session);
+            dispatch_run_busy(stand_in, session, request->argv, request->argc);
+            after_command(session);
+            if (session->close_now) client_kill(client);
+        }
+        at += consumed;
+    }
+    buffer_consume(&client->in, at);
+    if (client->in.len == 0) buffer_deinit(&client->in);
+    if (!client->is_dying && is_over_output_limit(client)) close_over_output_limit(client);
+}
+
+/* False: something is left to be written. */
+static bool flush_busy(struct client *client) {
+    if (!client->is_dying && (client->out.len > 0 || client->session.close_after_reply))
+        client_flush(client);
+    // What is dying is closed at the end of its worker's turn, which is far away.
+    if (client->is_dying) shutdown(client->fd, SHUT_RDWR);
+    return client->is_dying || client->out.len == 0;
+}
+
+bool client_serve_busy(struct client *client, struct dispatch_worker *stand_in,
+                       struct request *request) {
+    if (client->is_dying || client->session.kind != SESSION_NORMAL) return true;
+    if (client->is_in_work) return !client->is_resting || flush_busy(client);
+    bool is_flushed = flush_busy(client);
+    while (is_flushed && may_run(client) && receive_into_own(client)) {
+        run_busy(client, stand_in, request);
+        is_flushed = flush_busy(client);
+    }
+    return flush_busy(client);
+}
+
+bool client_has_input(const struct client *client) {
+    return client->in.len > 0 && !client->is_in_work && !client->is_dying;
 }

@@ -248,6 +248,10 @@ void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg) {
     ev_async_send(loop->ev, &loop->wake);
 }
 
+void loop_wake(struct loop *loop) {
+    ev_async_send(loop->ev, &loop->wake);
+}
+
 void loop_run_posted(struct loop *loop) {
     if (atomic_load_explicit(&loop->mailbox, memory_order_relaxed) != NULL) run_mailbox(loop);
 }

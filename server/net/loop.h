@@ -45,6 +45,9 @@ bool loop_is_current(const struct loop *loop);
  * at loop_destroy are dropped. */
 void loop_post(struct loop *loop, void (*fn)(void *arg), void *arg);
 
+/* Any thread: makes it look at its watchers again, which somebody has changed for it. */
+void loop_wake(struct loop *loop);
+
 /* Runs what others have posted so far, without waiting for the next wake-up. */
 void loop_run_posted(struct loop *loop);
 

@@ -48,6 +48,7 @@ static void worker_init(struct network *network, struct worker *worker, uint32_t
 struct network *network_create(struct network_options *options, struct dispatcher *dispatcher,
                                const struct data_type_options *types) {
     struct network *network = mem_alloc_zero(sizeof(*network));
+    pthread_mutex_init(&network->adoptions_lock, NULL);
     network->options = options;
     network->dispatcher = dispatcher;
     network->types = types;
@@ -73,6 +74,8 @@ void network_destroy(struct network *network) {
             buffer_deinit(&worker->spares[k]);
         mem_free(worker->read_buffer);
     }
+    dispatch_worker_destroy(network->stand_in);
+    pthread_mutex_destroy(&network->adoptions_lock);
     mem_free(network->workers);
     mem_free(network);
 }
@@ -100,16 +103,40 @@ uint32_t network_worker_of(const struct network *network, uint64_t session_id) {
 /* -- listening -- */
 
 struct adoption {
+    struct adoption *next;
+    struct adoption **link; /* NULL: it has arrived. */
     struct worker *worker;
     int fd;
     uint64_t id;
     bool is_unix;
 };
 
+static void arrive(struct adoption *adoption) {
+    *adoption->link = adoption->next;
+    if (adoption->next != NULL) adoption->next->link = adoption->link;
+    adoption->link = NULL;
+}
+
 static void adopt(void *arg) {
     struct adoption *adoption = arg;
-    client_create_take(adoption->worker, adoption->fd, adoption->id, adoption->is_unix);
+    struct network *network = adoption->worker->network;
+    pthread_mutex_lock(&network->adoptions_lock);
+    bool is_on_its_way = adoption->link != NULL;
+    if (is_on_its_way) arrive(adoption);
+    pthread_mutex_unlock(&network->adoptions_lock);
+    if (is_on_its_way)
+        client_create_take(adoption->worker, adoption->fd, adoption->id, adoption->is_unix);
     mem_free(adoption);
+}
+
+void network_adopt_all(struct network *network) {
+    pthread_mutex_lock(&network->adoptions_lock);
+    while (network->adoptions != NULL) {
+        struct adoption *adoption = network->adoptions;
+        arrive(adoption);
+        client_create_take(adoption->worker, adoption->fd, adoption->id, adoption->is_unix);
+    }
+    pthread_mutex_unlock(&network->adoptions_lock);
 }
 
 /* Tells a connection why it is not wanted; whether it hears that is its own affair. */
@@ -129,10 +156,12 @@ static bool is_protected(const struct network *network, int fd) {
     return !socket_is_loopback(&peer);
 }
 
-static void accept_one(struct network *network, int fd, bool is_unix) {
+/* The worker that the connection is for; NULL: it was turned away. */
+static struct worker *admit_connection(struct network *network, int fd, bool is_unix,
+                                       uint64_t *out_id) {
     if (atomic_load(&network->client_count) >= network->options->max_clients) {
         turn_away(network, fd, "-ERR max number of clients reached\r\n");
-        return;
+        return NULL;
     }
     if (!is_unix && is_protected(network, fd)) {
         turn_away(network, fd,
@@ -140,29 +169,48 @@ static void accept_one(struct network *network, int fd, bool is_unix) {
                   "from the loopback interface are accepted. To connect from elsewhere either set "
                   "a password with 'requirepass', or send CONFIG SET protected-mode no from the "
                   "machine itself when the network keeps strangers out.\r\n");
-        return;
+        return NULL;
     }
     atomic_fetch_add(&network->client_count, 1);
-    uint64_t id = ++network->last_id;
-    struct worker *worker = worker_of_id(network, id);
+    *out_id = ++network->last_id;
+    return worker_of_id(network, *out_id);
+}
+
+static void hand_over(struct worker *worker, int fd, uint64_t id, bool is_unix) {
     if (worker->index == 0) {
         client_create_take(worker, fd, id, is_unix);
         return;
     }
+    struct network *network = worker->network;
     struct adoption *adoption = mem_alloc(sizeof(*adoption));
-    *adoption = (struct adoption){worker, fd, id, is_unix};
+    pthread_mutex_lock(&network->adoptions_lock);
+    *adoption = (struct adoption){network->adoptions, &network->adoptions, worker, fd, id, is_unix};
+    if (adoption->next != NULL) adoption->next->link = &adoption->next;
+    network->adoptions = adoption;
+    pthread_mutex_unlock(&network->adoptions_lock);
     loop_post(worker->loop, adopt, adoption);
+}
+
+void network_accept(struct accept_socket *listener,
+                    void (*created)(void *arg, struct client *client), void *arg) {
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return;
+        uint64_t id = 0;
+        struct worker *worker = admit_connection(listener->network, fd, listener->is_unix, &id);
+        if (worker == NULL) continue;
+        if (created == NULL) {
+            hand_over(worker, fd, id, listener->is_unix);
+        } else {
+            created(arg, client_create_take(worker, fd, id, listener->is_unix));
+        }
+    }
 }
 
 static void on_accept(struct ev_loop *ev, ev_io *watcher, int events) {
     (void)ev;
     (void)events;
-    struct accept_socket *listener = watcher->data;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) return;
-        accept_one(listener->network, fd, listener->is_unix);
-    }
+    network_accept(watcher->data, NULL, NULL);
 }
 
 static void add_listener(struct network *network, int fd, bool is_unix) {

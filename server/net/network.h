@@ -99,6 +99,14 @@ void network_post_worker(struct network *network, uint32_t worker, void (*fn)(vo
 /* On the session's worker: bytes were written to its reply outside of a command of its own. */
 void network_pushed(struct network *network, struct session *session);
 
+/* -- a script that runs for long: docs/adr/0012 -- */
+
+/* With everything parked by the caller, which may be any thread: looks at all sockets once, accepts
+ * connections, and lets clients run what may be run meanwhile (dispatch_run_busy). */
+void network_serve_busy(struct network *network);
+/* Everybody goes on with what came meanwhile. Everything is still parked. */
+void network_end_busy(struct network *network);
+
 /* -- the gate: replies that wait for the disk -- */
 
 /* Before the workers start: called by each worker before it writes to its clients. */

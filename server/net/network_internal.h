@@ -39,7 +39,8 @@ struct client {
     bool is_pending;        /* In the worker's list of clients with output. */
     bool is_put_aside;      /* By a pause. */
     bool is_dying;          /* To be freed at the end of the turn. */
-    bool is_running;        /* One of its commands is being run: only marked when it has to die. */
+    bool is_in_work;        /* What it has sent is being run, further up the stack of its worker, */
+    bool is_resting;        /* which is parked between two commands of it. */
     uint64_t soft_since_ms; /* When the soft output limit was passed; 0 = it is not. */
     struct client *next_pending;
     struct client *next;
@@ -76,7 +77,6 @@ struct worker {
     struct prepared_command prepared[LOOK_AHEAD];
     size_t request_ends[LOOK_AHEAD]; /* Where each ends in the input. */
     uint8_t *read_buffer;
-    bool is_processing; /* The read buffer is in use. */
     struct client *clients;
     struct client *pending;
     struct client *dying;
@@ -114,6 +114,10 @@ struct network {
     _Atomic uint64_t rejected_count;
     struct session *guests[8]; /* Sessions that are no clients: the link to a primary. */
     _Atomic uint64_t next_guest_id;
+    pthread_mutex_t adoptions_lock;   /* A leaf, for: */
+    struct adoption *adoptions;       /* Connections that their workers do not know yet. */
+    struct busy *busy;                /* While a script runs for long, or NULL (busy.c). */
+    struct dispatch_worker *stand_in; /* Its; made when it is first needed. */
 };
 
 static inline struct client *client_of(struct session *session) {
@@ -123,7 +127,7 @@ static inline struct client *client_of(struct session *session) {
 struct client *worker_find(struct worker *worker, uint64_t id);
 
 /* Takes over a connected socket. Worker's thread. */
-void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix);
+struct client *client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix);
 /* Closes at the end of the turn, or at once when nothing of it is running. */
 void client_kill(struct client *client);
 void client_flush_pending(struct worker *worker);
@@ -138,6 +142,20 @@ void network_resume(struct network *network, struct session *session);
 void client_resume(struct client *client);
 /* Something was queued outside of a command of its own: written at the end of the turn. */
 void client_pushed(struct client *client);
+/* While a script runs for long: writes what is to be written, then reads what the client has sent,
+ * runs it by dispatch_run_busy and answers. False: not all could be written; call it again.
+ * Everything is parked, and the log is written. */
+bool client_serve_busy(struct client *client, struct dispatch_worker *stand_in,
+                       struct request *request);
+void client_flush(struct client *client);
+/* True when complete commands may lie in its buffer. */
+bool client_has_input(const struct client *client);
+/* Accepts on a listening socket, at most some connections. With `created` each client is made at
+ * once and handed to it: everything is parked. NULL: its worker makes it. */
+void network_accept(struct accept_socket *listener,
+                    void (*created)(void *arg, struct client *client), void *arg);
+/* Everything parked: connections that are on their way to their workers arrive. */
+void network_adopt_all(struct network *network);
 /* Once a second: idle clients, soft limits. */
 void client_check_limits(struct worker *worker);
 size_t client_memory(const struct client *client);

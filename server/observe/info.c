@@ -244,6 +244,21 @@ static void append_ratio(struct buffer *out, const char *name, uint64_t over, ui
                          name, (long long)over - (long long)under);
 }
 
+static void append_script_memory(const struct scripts *scripts, struct buffer *out) {
+    struct script_figures figures;
+    scripts_read_figures(scripts, &figures);
+    field_memory(out, "used_memory_lua", figures.script_memory);
+    field_u64(out, "used_memory_vm_eval", figures.script_memory);
+    field_u64(out, "used_memory_scripts_eval", 0); // What is kept lies in the interpreter.
+    field_u64(out, "number_of_cached_scripts", figures.scripts);
+    field_u64(out, "number_of_functions", figures.functions);
+    field_u64(out, "number_of_libraries", figures.libraries);
+    field_u64(out, "used_memory_vm_functions", figures.library_memory);
+    field_memory(out, "used_memory_vm_total", figures.script_memory + figures.library_memory);
+    field_u64(out, "used_memory_functions", figures.library_bytes);
+    field_memory(out, "used_memory_scripts", figures.library_bytes);
+}
+
 static void append_memory(void *state, struct buffer *out) {
     struct observer *observer = state;
     const struct memory_options *limits = &observer->options.types->memory;
@@ -265,14 +280,7 @@ static void append_memory(void *state, struct buffer *out) {
     field_u64(out, "allocator_active", memory.active);
     field_u64(out, "allocator_resident", memory.resident);
     field_memory(out, "total_system_memory", total);
-    const struct scripts *scripts = observer->options.modules->scripts;
-    field_memory(out, "used_memory_lua", scripts_memory(scripts));
-    field_u64(out, "used_memory_vm_eval", scripts_memory(scripts));
-    field_u64(out, "number_of_cached_scripts", scripts_count(scripts));
-    field_memory(out, "used_memory_vm_total", scripts_memory(scripts));
-    field_u64(out, "used_memory_vm_functions", 0); // Functions are not there.
-    field_u64(out, "number_of_functions", 0);
-    field_u64(out, "number_of_libraries", 0);
+    append_script_memory(observer->options.modules->scripts, out);
     field_memory(out, "maxmemory", limits->max_bytes);
     field_text(out, "maxmemory_policy", memory_policy_name(limits->policy));
     append_ratio(out, "allocator_frag", memory.active, memory.allocated);

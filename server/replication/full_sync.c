@@ -193,33 +193,44 @@ void file_advance(struct replica *replica, size_t count) {
 
 /* -- beginning -- */
 
-static bool is_for_links(const struct replication *replication, const struct replica *replica) {
-    return replication->options->is_diskless_sync && replica->has_eof && !replica->is_plain;
+/* How a replica gets its snapshot. */
+enum sync_way {
+    SYNC_BY_LINKS,    /* Straight from a pass, with others. */
+    SYNC_BY_FILE,     /* Through the dump file, with others. */
+    SYNC_WITHOUT_KEYS /* Libraries alone, or nothing: made at once, for itself. */
+};
+
+static enum sync_way way_of(const struct replication *replication, const struct replica *replica) {
+    if (replica->has_filter) return SYNC_WITHOUT_KEYS;
+    bool is_for_links =
+        replication->options->is_diskless_sync && replica->has_eof && !replica->is_plain;
+    return is_for_links ? SYNC_BY_LINKS : SYNC_BY_FILE;
 }
 
 /* When replicas wait, and whether it has been long enough. The list stands still or is locked. */
-static bool is_due(const struct replication *replication, bool wants_links) {
+static bool is_due(const struct replication *replication, enum sync_way way) {
     const struct replication_options *options = replication->options;
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t longest_ms = 0;
     uint32_t count = 0;
     for (const struct replica *replica = replication->replicas; replica != NULL;
          replica = replica->next) {
-        if (replica->state != REPLICA_WAITING || is_for_links(replication, replica) != wants_links)
-            continue;
+        if (replica->state != REPLICA_WAITING || way_of(replication, replica) != way) continue;
         uint64_t waited_ms = now_ms - replica->waiting_since_ms;
         if (waited_ms > longest_ms) longest_ms = waited_ms;
         count++;
     }
     if (count == 0) return false;
-    if (!wants_links) return !replication->is_saving_for_replicas;
+    if (way == SYNC_WITHOUT_KEYS) return true;
+    if (way == SYNC_BY_FILE) return !replication->is_saving_for_replicas;
     bool is_full = options->diskless_max_replicas > 0 && count >= options->diskless_max_replicas;
     return is_full || longest_ms >= options->diskless_delay_s * SECOND_MS;
 }
 
 bool full_sync_is_due(struct replication *replication) {
     pthread_mutex_lock(&replication->lock);
-    bool is = is_due(replication, true) || is_due(replication, false);
+    bool is = is_due(replication, SYNC_BY_LINKS) || is_due(replication, SYNC_BY_FILE) ||
+              is_due(replication, SYNC_WITHOUT_KEYS);
     pthread_mutex_unlock(&replication->lock);
     return is;
 }
@@ -265,7 +276,8 @@ static void begin_for_links(struct replication *replication) {
     log_notice("Starting BGSAVE for SYNC with target: replicas sockets");
     for (struct replica *replica = replication->replicas; replica != NULL;
          replica = replica->next) {
-        if (replica->state != REPLICA_WAITING || !is_for_links(replication, replica)) continue;
+        if (replica->state != REPLICA_WAITING || way_of(replication, replica) != SYNC_BY_LINKS)
+            continue;
         if (!start_at_now(replica)) continue;
         buffer_append_format(&replica->head, "$EOF:%s\r\n", transfer->mark);
         replica->transfer = transfer;
@@ -319,7 +331,8 @@ static void file_is_saved(void *arg, enum status status) {
 static void refuse_waiting(struct replication *replication) {
     for (struct replica *replica = replication->replicas; replica != NULL;
          replica = replica->next) {
-        if (replica->state != REPLICA_WAITING || is_for_links(replication, replica)) continue;
+        if (replica->state != REPLICA_WAITING || way_of(replication, replica) != SYNC_BY_FILE)
+            continue;
         buffer_append_text(&replica->head, "-ERR BGSAVE failed, replication can't continue\r\n");
         network_kick(replication->network, replica->session_id);
         replica_close(replica);
@@ -341,12 +354,32 @@ static void begin_for_file(struct replication *replication) {
     log_notice("Starting BGSAVE for SYNC with target: disk");
     for (struct replica *replica = replication->replicas; replica != NULL;
          replica = replica->next) {
-        if (replica->state != REPLICA_WAITING || is_for_links(replication, replica)) continue;
+        if (replica->state != REPLICA_WAITING || way_of(replication, replica) != SYNC_BY_FILE)
+            continue;
         if (start_at_now(replica)) network_kick(replication->network, replica->session_id);
     }
 }
 
+static void begin_without_keys(struct replication *replication) {
+    journal_forget_database(replication->journal);
+    for (struct replica *replica = replication->replicas; replica != NULL;
+         replica = replica->next) {
+        if (replica->state != REPLICA_WAITING ||
+            way_of(replication, replica) != SYNC_WITHOUT_KEYS || !start_at_now(replica))
+            continue;
+        struct buffer file = {0};
+        snapshot_write_without_keys(replication->made_of.modules->snapshotter,
+                                    replica->wants_libraries, &file);
+        buffer_append_format(&replica->head, "$%zu\r\n", file.len);
+        buffer_append_bytes(&replica->head, buffer_view(&file));
+        buffer_deinit(&file);
+        set_receiving(replica);
+        network_kick(replication->network, replica->session_id);
+    }
+}
+
 void full_sync_begin_if_due(struct replication *replication) {
-    if (is_due(replication, true)) begin_for_links(replication);
-    if (is_due(replication, false)) begin_for_file(replication);
+    if (is_due(replication, SYNC_BY_LINKS)) begin_for_links(replication);
+    if (is_due(replication, SYNC_BY_FILE)) begin_for_file(replication);
+    if (is_due(replication, SYNC_WITHOUT_KEYS)) begin_without_keys(replication);
 }

@@ -44,7 +44,7 @@ struct loader {
 
     struct buffer taken; /* The thread's own, as everything below. */
     size_t taken_used;
-    struct databases *fresh;
+    struct snapshot_data fresh;
     struct snapshot_loaded loaded;
     enum status status;
     int file;
@@ -165,14 +165,14 @@ static enum status receive_to_file(struct loader *loader) {
 }
 
 /* Everything parked. Watchers of keys hear of it before their keys are gone. */
-static void replace_data(struct replication *replication, struct databases *fresh) {
+static void replace_data(struct replication *replication, struct snapshot_data *fresh) {
     struct databases *databases = replication->made_of.databases;
     for (unsigned db = 0; db < databases_count(databases); db++) {
         if (databases_keyspace_if_any(databases, db) != NULL)
             transaction_touch_all(databases, db, NULL);
     }
     tracking_flush(replication->made_of.modules->dispatcher);
-    databases_adopt(databases, fresh);
+    snapshot_data_adopt(replication->made_of.modules->snapshotter, fresh);
 }
 
 static void set_loading(struct replication *replication, uint32_t bit, bool is_loading) {
@@ -195,7 +195,9 @@ static bool enter_loading(struct loader *loader, uint32_t bit, bool drops_old) {
     if (is_wanted && drops_old) {
         log_notice("MASTER <-> REPLICA sync: Flushing old data");
         replicas_drop_all(replication, "the data set is replaced by the primary's");
-        replace_data(replication, databases_create_sibling(replication->made_of.databases));
+        struct snapshot_data nothing;
+        snapshot_data_init(replication->made_of.modules->snapshotter, &nothing);
+        replace_data(replication, &nothing);
     }
     exclusive_end(replication->made_of.exclusive, NULL);
     return is_wanted;
@@ -219,9 +221,9 @@ static void *run(void *arg) {
         const struct snapshot_source source = {
             loader->is_through_file ? take_from_file : take_from_queue, loader};
         log_notice("MASTER <-> REPLICA sync: Loading DB in memory");
-        loader->fresh = databases_create_sibling(replication->made_of.databases);
+        snapshot_data_init(replication->made_of.modules->snapshotter, &loader->fresh);
         loader->status = snapshot_load(replication->made_of.modules->snapshotter, &source,
-                                       loader->fresh, false, &loader->loaded);
+                                       &loader->fresh, false, &loader->loaded);
     }
     if (loader->file >= 0) close(loader->file);
     __atomic_store_n(&loader->has_ended, true, __ATOMIC_RELEASE);
@@ -237,7 +239,7 @@ static void loader_free(struct loader *loader) {
         link = &(*link)->next;
     *link = loader->next;
     pthread_join(loader->thread, NULL);
-    if (loader->fresh != NULL) databases_destroy(loader->fresh);
+    snapshot_data_deinit(&loader->fresh);
     buffer_deinit(&loader->queue);
     buffer_deinit(&loader->taken);
     pthread_cond_destroy(&loader->changed);
@@ -257,8 +259,7 @@ static void leave_loading(struct loader *loader) {
 static void put_in_place(struct loader *loader) {
     struct replication *replication = loader->replication;
     struct primary_link *primary = &replication->primary;
-    replace_data(replication, loader->fresh);
-    loader->fresh = NULL;
+    replace_data(replication, &loader->fresh);
     replicas_drop_all(replication, "the data set was replaced by the primary's");
     memcpy(replication->id, primary->id, sizeof(replication->id));
     memset(replication->second_id, '0', REPLICATION_ID_LEN);

@@ -4,6 +4,7 @@
 
 #include "server/base/log.h"
 #include "server/base/number.h"
+#include "server/base/words.h"
 #include "server/command/command_words.h"
 #include "server/replication/replication_internal.h"
 
@@ -189,6 +190,28 @@ static bool set_rdb_only(struct command_context *context, uint32_t i) {
     return true;
 }
 
+static bool set_filter(struct command_context *context, uint32_t i) {
+    enum { FILTER_WORDS_MAX = 64 };
+    struct words words = {0};
+    struct replica *replica = replica_of(context);
+    bool is_fine = words_split(&words, context->argv[i], FILTER_WORDS_MAX) == STATUS_OK;
+    if (!is_fine) reply_error(context->reply, "ERR Missing rdb-filter-only values");
+    bool wants_libraries = false;
+    for (size_t k = 0; is_fine && k < words.count; k++) {
+        char word[129];
+        wants_libraries = bytes_equal_text_nocase(words.items[k], "functions");
+        is_fine = wants_libraries;
+        if (!is_fine)
+            reply_error_format(context->reply, "ERR Unsupported rdb-filter-only option: %s",
+                               bytes_to_text(words.items[k], word, sizeof(word)));
+    }
+    words_deinit(&words);
+    if (!is_fine) return false;
+    replica->has_filter = true;
+    replica->wants_libraries = wants_libraries;
+    return true;
+}
+
 static void take_acknowledgement(struct command_context *context, uint32_t i) {
     int64_t offset = 0;
     int64_t durable = 0;
@@ -229,10 +252,7 @@ void replication_command_replconf(struct command_context *context) {
         } else if (context_argument_is(context, i, "version")) {
             continue; // Nothing depends on it: streams and snapshots are what 7.0 reads.
         } else if (context_argument_is(context, i, "rdb-filter-only")) {
-            char word[129];
-            reply_error_format(context->reply, "ERR Unsupported rdb-filter-only option: %s",
-                               bytes_to_text(context->argv[i + 1], word, sizeof(word)));
-            return;
+            if (!set_filter(context, i + 1)) return;
         } else {
             char word[129];
             reply_error_format(context->reply, "ERR Unrecognized REPLCONF option: %s",

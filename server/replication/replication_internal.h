@@ -41,6 +41,8 @@ struct replica {
     bool has_eof;
     bool has_psync2;
     bool is_rdb_only;
+    bool has_filter;      /* It wants no keys, */
+    bool wants_libraries; /* but perhaps these. */
     bool is_plain;        /* SYNC: no offsets, no acknowledgements. */
     bool holds_stream;    /* The stream opens with the acknowledgement of the snapshot. */
     bool is_asking_again; /* An ACK was asked for. */

@@ -162,7 +162,7 @@ static void put_value(lua_State *lua, struct buffer *out, int depth) {
 static int pack(lua_State *lua) {
     int count = lua_gettop(lua);
     if (count == 0) return luaL_argerror(lua, 0, "MessagePack pack needs input.");
-    struct buffer *out = &scripts_of(lua)->packed;
+    struct buffer *out = &interpreter_of(lua)->packed;
     buffer_clear(out);
     for (int i = 1; i <= count; i++) {
         luaL_checkstack(lua, 1, "in function MessagePack check");

@@ -10,24 +10,26 @@ enum { NUMBER_TEXT = 32 };
 /* -- call and pcall -- */
 
 /* Reads the words of a call from the stack; NULL or why they are none. */
-static const char *read_words(lua_State *lua, struct scripts *scripts, uint32_t count) {
+static const char *read_words(lua_State *lua, struct interpreter *interpreter, uint32_t count) {
     if (count == 0) return "ERR Please specify at least one argument for this redis lib call";
-    if (count > scripts->word_cap) {
-        scripts->words = mem_realloc(scripts->words, count * sizeof(*scripts->words));
-        scripts->word_cap = count;
+    if (count > interpreter->word_cap) {
+        interpreter->words = mem_realloc(interpreter->words, count * sizeof(*interpreter->words));
+        interpreter->word_cap = count;
     }
-    buffer_clear(&scripts->numbers);
-    buffer_reserve(&scripts->numbers, count * NUMBER_TEXT); // So that what points into it stays.
+    buffer_clear(&interpreter->numbers);
+    buffer_reserve(&interpreter->numbers,
+                   count * NUMBER_TEXT); // So that what points into it stays.
     for (uint32_t i = 0; i < count; i++) {
         int index = (int)i + 1;
         size_t len = 0;
         if (lua_type(lua, index) == LUA_TNUMBER) {
-            size_t at = scripts->numbers.len;
-            buffer_append_format(&scripts->numbers, "%.17g", (double)lua_tonumber(lua, index));
-            scripts->words[i] = bytes_of(scripts->numbers.data + at, scripts->numbers.len - at);
+            size_t at = interpreter->numbers.len;
+            buffer_append_format(&interpreter->numbers, "%.17g", (double)lua_tonumber(lua, index));
+            interpreter->words[i] =
+                bytes_of(interpreter->numbers.data + at, interpreter->numbers.len - at);
         } else if (lua_type(lua, index) == LUA_TSTRING) {
             const char *text = lua_tolstring(lua, index, &len);
-            scripts->words[i] = bytes_of(text, len);
+            interpreter->words[i] = bytes_of(text, len);
         } else {
             return "ERR Lua redis lib command arguments must be strings or integers";
         }
@@ -37,15 +39,17 @@ static const char *read_words(lua_State *lua, struct scripts *scripts, uint32_t 
 
 /* Pushes the reply, or {err = ...}; true when that is an error. */
 static bool call(lua_State *lua) {
-    struct scripts *scripts = scripts_of(lua);
+    struct interpreter *interpreter = interpreter_of(lua);
+    struct scripted *scripted = &interpreter->run->scripted;
     uint32_t count = (uint32_t)lua_gettop(lua);
-    const char *refused = read_words(lua, scripts, count);
-    if (refused == NULL) refused = scripted_call(scripts->running, scripts->words, count);
+    script_watch(lua); // Commands may take long, and few instructions.
+    const char *refused = read_words(lua, interpreter, count);
+    if (refused == NULL) refused = scripted_call(scripted, interpreter->words, count);
     if (refused != NULL) {
         script_push_error(lua, refused);
         return true;
     }
-    struct bytes encoded = buffer_view(&scripts->running->out);
+    struct bytes encoded = buffer_view(&scripted->out);
     if (encoded.len == 0) {
         lua_pushnil(lua);
         return false;
@@ -131,13 +135,13 @@ static int redis_setresp(lua_State *lua) {
         return script_raise(lua, "ERR redis.setresp() requires one argument.");
     lua_Number version = lua_tonumber(lua, 1);
     if (version != 2 && version != 3) return script_raise(lua, "ERR RESP version must be 2 or 3.");
-    scripts_of(lua)->running->session.reply.resp = (uint8_t)version;
+    interpreter_of(lua)->run->scripted.session.reply.resp = (uint8_t)version;
     return 0;
 }
 
 enum { REPL_NONE = 0, REPL_AOF = 1, REPL_REPLICA = 2, REPL_ALL = 3 };
 
-/* Effects go to everybody who reads the journal: a script cannot choose among them. */
+/* Who is told of what the script writes from here on. */
 static int redis_set_repl(lua_State *lua) {
     if (lua_gettop(lua) != 1)
         return script_raise(lua, "ERR redis.set_repl() requires one argument.");
@@ -145,9 +149,10 @@ static int redis_set_repl(lua_State *lua) {
     if (flags < REPL_NONE || flags > REPL_ALL)
         return script_raise(lua, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, "
                                  "REPL_ALL or REPL_NONE.");
-    if (flags != REPL_ALL)
-        return script_raise(lua, "ERR redis.set_repl() takes REPL_ALL alone here: what a script "
-                                 "writes is always propagated.");
+    unsigned chosen = (unsigned)flags;
+    interpreter_of(lua)->run->scripted.targets =
+        ((chosen & REPL_AOF) != 0 ? JOURNAL_FOR_LOG : 0) |
+        ((chosen & REPL_REPLICA) != 0 ? JOURNAL_FOR_REPLICAS : 0);
     return 0;
 }
 
@@ -176,37 +181,67 @@ static const luaL_Reg functions[] = {
     {"log", redis_log},
     {"setresp", redis_setresp},
     {"set_repl", redis_set_repl},
+    {NULL, NULL},
+};
+
+static const luaL_Reg of_scripts_alone[] = {
     {"replicate_commands", redis_replicate_commands},
     {"breakpoint", redis_breakpoint},
     {"debug", redis_debug},
     {NULL, NULL},
 };
 
-static const struct {
-    const char *name;
-    int value;
-} numbers[] = {
-    {"LOG_DEBUG", 0},
-    {"LOG_VERBOSE", 1},
-    {"LOG_NOTICE", 2},
-    {"LOG_WARNING", 3},
-    {"REPL_NONE", REPL_NONE},
-    {"REPL_AOF", REPL_AOF},
-    {"REPL_SLAVE", REPL_REPLICA},
-    {"REPL_REPLICA", REPL_REPLICA},
-    {"REPL_ALL", REPL_ALL},
-    {"REDIS_VERSION_NUM", 0x00070204},
+static const luaL_Reg of_loading[] = {
+    {"register_function", library_register_function},
+    {"log", redis_log},
+    {NULL, NULL},
 };
 
-void redis_library_open(lua_State *lua) {
-    lua_newtable(lua);
-    luaL_register(lua, NULL, functions);
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        lua_pushnumber(lua, numbers[i].value);
-        lua_setfield(lua, -2, numbers[i].name);
+struct named_number {
+    const char *name;
+    int value;
+};
+
+static const struct named_number log_levels[] = {
+    {"LOG_DEBUG", 0}, {"LOG_VERBOSE", 1}, {"LOG_NOTICE", 2}, {"LOG_WARNING", 3}, {NULL, 0}};
+
+static const struct named_number propagation[] = {
+    {"REPL_NONE", REPL_NONE},       {"REPL_AOF", REPL_AOF}, {"REPL_SLAVE", REPL_REPLICA},
+    {"REPL_REPLICA", REPL_REPLICA}, {"REPL_ALL", REPL_ALL}, {NULL, 0}};
+
+/* Into the table on top of the stack. */
+static void set_numbers(lua_State *lua, const struct named_number *numbers) {
+    for (; numbers->name != NULL; numbers++) {
+        lua_pushnumber(lua, numbers->value);
+        lua_setfield(lua, -2, numbers->name);
     }
+}
+
+static void set_version(lua_State *lua) {
+    static const struct named_number version[] = {{"REDIS_VERSION_NUM", 0x00070204}, {NULL, 0}};
+    set_numbers(lua, version);
     lua_pushliteral(lua, "7.2.4");
     lua_setfield(lua, -2, "REDIS_VERSION");
+}
+
+void redis_library_open(lua_State *lua, bool is_for_functions) {
+    lua_newtable(lua);
+    luaL_register(lua, NULL, functions);
+    if (!is_for_functions) luaL_register(lua, NULL, of_scripts_alone);
+    set_numbers(lua, log_levels);
+    set_numbers(lua, propagation);
+    set_version(lua);
     sandbox_protect(lua);
     sandbox_set_global(lua, "redis");
+}
+
+void redis_library_push_loading(lua_State *lua) {
+    lua_createtable(lua, 0, 1);
+    lua_newtable(lua);
+    luaL_register(lua, NULL, of_loading);
+    set_numbers(lua, log_levels);
+    set_version(lua);
+    sandbox_make_strict(lua);
+    sandbox_protect(lua);
+    lua_setfield(lua, -2, "redis");
 }

@@ -203,13 +203,13 @@ static int safe_load(lua_State *lua) {
 /* -- chance: the same numbers in every life of the interpreter -- */
 
 /* The generator of the C library's lrand48. */
-static uint32_t next_random(struct scripts *scripts) {
-    scripts->random = (scripts->random * 0x5deece66du + 0xb) & 0xffffffffffffu;
-    return (uint32_t)(scripts->random >> 17);
+static uint32_t next_random(struct interpreter *interpreter) {
+    interpreter->random = (interpreter->random * 0x5deece66du + 0xb) & 0xffffffffffffu;
+    return (uint32_t)(interpreter->random >> 17);
 }
 
 static int safe_random(lua_State *lua) {
-    lua_Number chance = (lua_Number)(next_random(scripts_of(lua)) % INT32_MAX) / INT32_MAX;
+    lua_Number chance = (lua_Number)(next_random(interpreter_of(lua)) % INT32_MAX) / INT32_MAX;
     lua_Number low = 1;
     lua_Number high = 0;
     switch (lua_gettop(lua)) {
@@ -233,7 +233,7 @@ static int safe_random(lua_State *lua) {
 }
 
 static int safe_randomseed(lua_State *lua) {
-    scripts_of(lua)->random = (uint64_t)(uint32_t)luaL_checkint(lua, 1) << 16 | 0x330e;
+    interpreter_of(lua)->random = (uint64_t)(uint32_t)luaL_checkint(lua, 1) << 16 | 0x330e;
     return 0;
 }
 
@@ -250,6 +250,7 @@ static const luaL_Reg codecs[] = {
     {"cjson", luaopen_cjson},
     {"cmsgpack", messagepack_open},
     {"bit", bits_open},
+    {"struct", packing_open},
 };
 
 static const char *const removed[] = {"print",   "loadfile", "dofile", "getfenv",
@@ -261,8 +262,8 @@ static const luaL_Reg replaced[] = {
     {"pairs", safe_pairs},
 };
 
-static const char *const tables[] = {
-    LUA_TABLIBNAME, LUA_STRLIBNAME, LUA_MATHLIBNAME, LUA_COLIBNAME, "cjson", "cmsgpack", "bit"};
+static const char *const tables[] = {LUA_TABLIBNAME, LUA_STRLIBNAME, LUA_MATHLIBNAME, LUA_COLIBNAME,
+                                     "cjson",        "cmsgpack",     "bit",           "struct"};
 
 static void set_function(lua_State *lua, const char *table, const char *name, lua_CFunction fn) {
     lua_getglobal(lua, table);
@@ -325,12 +326,34 @@ void sandbox_open(lua_State *lua) {
         sandbox_set_global(lua, tables[i]);
     }
     script_push_registered(lua, &globals_key);
-    lua_createtable(lua, 0, 1);
-    lua_pushcfunction(lua, unknown_global);
-    lua_setfield(lua, -2, "__index");
-    lua_setmetatable(lua, -2);
+    sandbox_make_strict(lua);
     sandbox_protect(lua);
     lua_pushvalue(lua, -1);
     sandbox_set_global(lua, "_G");
     lua_replace(lua, LUA_GLOBALSINDEX); // What is compiled from now on lives in it.
+}
+
+void sandbox_make_strict(lua_State *lua) {
+    lua_createtable(lua, 0, 1);
+    lua_pushcfunction(lua, unknown_global);
+    lua_setfield(lua, -2, "__index");
+    lua_setmetatable(lua, -2);
+}
+
+void sandbox_show(lua_State *lua) {
+    sandbox_make_strict(lua);
+    lua_getmetatable(lua, LUA_GLOBALSINDEX);
+    lua_pushvalue(lua, -2);
+    lua_setfield(lua, -2, "__index");
+    lua_pop(lua, 1);
+    script_push_registered(lua, &protected_key);
+    lua_pushvalue(lua, LUA_GLOBALSINDEX);
+    lua_pushvalue(lua, -3);
+    lua_rawset(lua, -3);
+    lua_pop(lua, 2);
+}
+
+void sandbox_show_globals(lua_State *lua) {
+    script_push_registered(lua, &globals_key);
+    sandbox_show(lua);
 }

@@ -4,9 +4,10 @@
 
 /* -- EVAL, EVALSHA -- */
 
-static bool parse_key_count(struct command_context *context, uint32_t *out) {
+bool script_parse_key_count(struct command_context *context, const char *not_a_number,
+                            uint32_t *out) {
     int64_t count = 0;
-    if (!context_integer(context, 2, &count, NULL)) return false;
+    if (!context_integer(context, 2, &count, not_a_number)) return false;
     if (count > (int64_t)context->argc - 3) {
         reply_error(context->reply, "ERR Number of keys can't be greater than number of args");
         return false;
@@ -19,44 +20,62 @@ static bool parse_key_count(struct command_context *context, uint32_t *out) {
     return true;
 }
 
-/* NULL, or why a script with these flags may not begin now. */
-static const char *refusal(const struct command_context *context, uint32_t flags) {
-    uint32_t admission = dispatcher_admission(context->modules->dispatcher);
-    bool has_line = (flags & SCRIPT_HAS_LINE) != 0;
-    bool may_write = has_line && (flags & SCRIPT_NO_WRITES) == 0;
-    if ((flags & SCRIPT_NO_CLUSTER) != 0 && context->modules->cluster != NULL)
-        return "ERR Can not run script on cluster, 'no-cluster' flag is set.";
-    if ((admission & ADMISSION_STALE) != 0 && (flags & SCRIPT_ALLOW_STALE) == 0)
-        return "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
-    if (may_write && (context->command->flags & COMMAND_READONLY) != 0)
-        return "ERR Can not execute a script with write flag using *_ro command.";
-    if (may_write && (admission & ADMISSION_READ_ONLY) != 0)
-        return "READONLY You can not run script with write flag on readonly replica.";
+/* What admission would say of a command that may write: its flags are those of what it runs. */
+static const char *refusal_of_node(const struct command_context *context, uint32_t flags) {
+    const struct dispatcher *dispatcher = context->modules->dispatcher;
+    uint32_t admission = dispatcher_admission(dispatcher);
+    bool may_write = (flags & SCRIPT_HAS_LINE) != 0 && (flags & SCRIPT_NO_WRITES) == 0;
+    if (may_write && (flags & SCRIPT_ALLOW_OOM) == 0 && dispatch_is_out_of_memory(context->worker))
+        return "OOM command not allowed when used memory > 'maxmemory'.";
+    if (may_write && (admission & (ADMISSION_DISK_ERROR | ADMISSION_LOG_ERROR)) != 0)
+        return dispatch_disk_error(dispatcher);
     if (may_write && (admission & ADMISSION_FEW_REPLICAS) != 0)
         return "NOREPLICAS Not enough good replicas to write.";
-    if (may_write && (flags & SCRIPT_ALLOW_OOM) == 0 && dispatch_is_out_of_memory(context->worker))
-        return "OOM allow-oom flag is not set on the script, can not run it when used memory > "
-               "'maxmemory'";
+    if (may_write && (admission & ADMISSION_READ_ONLY) != 0)
+        return "READONLY You can't write against a read only replica.";
+    if ((admission & ADMISSION_STALE) != 0 && (flags & SCRIPT_ALLOW_STALE) == 0)
+        return "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
     return NULL;
+}
+
+/* NULL, or why what has these flags may not begin now. */
+static const char *refusal(const struct command_context *context, uint32_t flags) {
+    bool may_write = (flags & SCRIPT_HAS_LINE) != 0 && (flags & SCRIPT_NO_WRITES) == 0;
+    const char *refused = context->is_from_primary ? NULL : refusal_of_node(context, flags);
+    if (refused != NULL) return refused;
+    if ((flags & SCRIPT_NO_CLUSTER) != 0 && context->modules->cluster != NULL)
+        return "ERR Can not run script on cluster, 'no-cluster' flag is set.";
+    if (may_write && (context->command->flags & COMMAND_READONLY) != 0)
+        return "ERR Can not execute a script with write flag using *_ro command.";
+    return NULL;
+}
+
+void script_run_admitted(struct command_context *context, const struct script_call *call) {
+    const char *refused = refusal(context, call->flags);
+    if (refused == NULL) {
+        script_run(context, call);
+        return;
+    }
+    lua_pop(call->interpreter->lua, 1);
+    reply_error(context->reply, refused);
 }
 
 /* The function lies on Lua's stack. */
 static void run(struct command_context *context, const char *sha1, uint32_t flags,
                 uint32_t key_count) {
-    const char *refused = refusal(context, flags);
-    if (refused == NULL) {
-        script_run(context, sha1, flags, key_count);
-        return;
-    }
-    lua_pop(context->modules->scripts->lua, 1);
-    reply_error(context->reply, refused);
+    script_run_admitted(context, &(struct script_call){
+                                     .interpreter = &context->modules->scripts->interpreter,
+                                     .name = sha1,
+                                     .flags = flags,
+                                     .key_count = key_count,
+                                 });
 }
 
 static void eval(struct command_context *context) {
     uint32_t key_count = 0;
     uint32_t flags = 0;
     char sha1[SHA1_TEXT + 1];
-    if (!parse_key_count(context, &key_count)) return;
+    if (!script_parse_key_count(context, NULL, &key_count)) return;
     script_sha1(context->argv[1], sha1);
     if (script_load(context, context->argv[1], sha1, &flags)) run(context, sha1, flags, key_count);
 }
@@ -65,7 +84,7 @@ static void evalsha(struct command_context *context) {
     uint32_t key_count = 0;
     uint32_t flags = 0;
     char sha1[SHA1_TEXT + 1] = "";
-    if (!parse_key_count(context, &key_count)) return;
+    if (!script_parse_key_count(context, NULL, &key_count)) return;
     if (context->argv[1].len == SHA1_TEXT) bytes_lower(context->argv[1], sha1);
     if (sha1[0] == '\0' || !script_find(context->modules->scripts, sha1, &flags)) {
         reply_error(context->reply, "NOSCRIPT No matching script. Please use EVAL.");
@@ -81,7 +100,7 @@ static void script_load_command(struct command_context *context) {
     uint32_t flags = 0;
     script_sha1(context->argv[2], sha1);
     if (!script_load(context, context->argv[2], sha1, &flags)) return;
-    lua_pop(context->modules->scripts->lua, 1);
+    lua_pop(context->modules->scripts->interpreter.lua, 1);
     reply_bulk_text(context->reply, sha1);
 }
 
@@ -96,7 +115,7 @@ static void script_exists(struct command_context *context) {
             bytes_lower(context->argv[i], sha1);
             is_there = script_find(scripts, sha1, &flags);
         }
-        if (is_there) lua_pop(scripts->lua, 1);
+        if (is_there) lua_pop(scripts->interpreter.lua, 1);
         reply_integer(context->reply, is_there);
     }
 }
@@ -113,9 +132,8 @@ static void script_flush(struct command_context *context) {
     reply_ok(context->reply);
 }
 
-/* A script has everything parked while it runs, so whoever asks asks when none does. */
-static void script_kill(struct command_context *context) {
-    reply_error(context->reply, "NOTBUSY No scripts in execution right now.");
+static void script_kill_command(struct command_context *context) {
+    script_kill(context, false);
 }
 
 static void script_debug(struct command_context *context) {
@@ -277,7 +295,7 @@ static const struct command subcommands[] = {
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_ALLOW_BUSY | COMMAND_NO_SCRIPT,
         .categories = CATEGORY_SCRIPTING,
-        .handler = script_kill,
+        .handler = script_kill_command,
         .since = "2.6.0",
         .summary = "Stops the script that runs, if it has written nothing.",
         .complexity = "O(1)",
@@ -300,28 +318,14 @@ static const struct command subcommands[] = {
     COMMAND_END,
 };
 
-#define SCRIPT_KEYS(key_flags, key_notes)                                                          \
-    {                                                                                              \
-        {                                                                                          \
-            .begin = KEY_BEGIN_INDEX, .index = 2, .find = KEY_FIND_COUNT, .count_index = 0,        \
-            .first_index = 1, .step = 1, .flags = (key_flags), .notes = (key_notes)                \
-        }                                                                                          \
-    }
-
-#define UNKNOWN_USE "We cannot tell how the keys will be used so we assume the worst, "
-
-#define EVAL_FLAGS                                                                                 \
-    (COMMAND_MOVABLE_KEYS | COMMAND_NO_MANDATORY_KEYS | COMMAND_NO_SCRIPT | COMMAND_SKIP_MONITOR | \
-     COMMAND_STALE)
-
 const struct command script_commands[] = {
     {
         .name = "eval",
         .arity = -3,
         .group = GROUP_SCRIPTING,
-        .flags = EVAL_FLAGS | COMMAND_MAY_REPLICATE,
+        .flags = SCRIPT_COMMAND_FLAGS | COMMAND_MAY_REPLICATE,
         .categories = CATEGORY_SCRIPTING,
-        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE, UNKNOWN_USE "RW and UPDATE"),
+        .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE, SCRIPT_UNKNOWN_USE "RW and UPDATE"),
         .handler = eval,
         .since = "2.6.0",
         .summary = "Runs a Lua script.",
@@ -332,9 +336,9 @@ const struct command script_commands[] = {
         .name = "eval_ro",
         .arity = -3,
         .group = GROUP_SCRIPTING,
-        .flags = EVAL_FLAGS | COMMAND_READONLY,
+        .flags = SCRIPT_COMMAND_FLAGS | COMMAND_READONLY,
         .categories = CATEGORY_SCRIPTING,
-        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS, UNKNOWN_USE "RO and ACCESS"),
+        .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS, SCRIPT_UNKNOWN_USE "RO and ACCESS"),
         .handler = eval,
         .since = "7.0.0",
         .summary = "Runs a Lua script that may only read.",
@@ -345,7 +349,7 @@ const struct command script_commands[] = {
         .name = "evalsha",
         .arity = -3,
         .group = GROUP_SCRIPTING,
-        .flags = EVAL_FLAGS | COMMAND_MAY_REPLICATE,
+        .flags = SCRIPT_COMMAND_FLAGS | COMMAND_MAY_REPLICATE,
         .categories = CATEGORY_SCRIPTING,
         .keys = SCRIPT_KEYS(KEY_RW | KEY_ACCESS | KEY_UPDATE, NULL),
         .handler = evalsha,
@@ -358,7 +362,7 @@ const struct command script_commands[] = {
         .name = "evalsha_ro",
         .arity = -3,
         .group = GROUP_SCRIPTING,
-        .flags = EVAL_FLAGS | COMMAND_READONLY,
+        .flags = SCRIPT_COMMAND_FLAGS | COMMAND_READONLY,
         .categories = CATEGORY_SCRIPTING,
         .keys = SCRIPT_KEYS(KEY_RO | KEY_ACCESS, NULL),
         .handler = evalsha,

@@ -172,6 +172,7 @@ static enum status write_all(struct snapshotter *snapshotter, bool is_log_base,
                         .is_compressing = snapshotter->options.options->is_compressing,
                     });
     snapshot_write_head(snapshotter, &save.writer, is_log_base, 0);
+    snapshot_write_libraries(snapshotter, &save.writer);
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
         if (keyspace != NULL && keyspace_count(keyspace) > 0) write_keyspace(&save, keyspace, db);
@@ -180,6 +181,20 @@ static enum status write_all(struct snapshotter *snapshotter, bool is_log_base,
     enum status status = rdb_writer_status(&save.writer);
     rdb_writer_deinit(&save.writer);
     return status;
+}
+
+void snapshot_write_without_keys(const struct snapshotter *snapshotter, bool has_libraries,
+                                 struct buffer *out) {
+    struct rdb_writer writer;
+    rdb_writer_init(&writer, &(struct rdb_writer_options){
+                                 .has_checksum = snapshotter->options.options->has_checksum,
+                                 .is_compressing = snapshotter->options.options->is_compressing,
+                             });
+    snapshot_write_head(snapshotter, &writer, false, 0);
+    if (has_libraries) snapshot_write_libraries(snapshotter, &writer);
+    rdb_write_end(&writer);
+    buffer_append_bytes(out, buffer_view(&writer.buffer));
+    rdb_writer_deinit(&writer);
 }
 
 enum status snapshot_write_base(struct snapshotter *snapshotter,

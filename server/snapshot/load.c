@@ -22,6 +22,7 @@ enum {
 struct load {
     struct snapshotter *snapshotter;
     struct load_context context;
+    struct libraries *libraries;
     struct load_crew *crew;
     struct load_batch *batch; /* Being gathered; all its keys lie in the reader's chunk. */
     struct load_tally tally;  /* Of what this thread loads on its way. */
@@ -33,6 +34,27 @@ struct load {
     bool has_offset;
     bool has_database;
 };
+
+/* -- what is loaded -- */
+
+void snapshot_data_init(const struct snapshotter *snapshotter, struct snapshot_data *data) {
+    data->databases = databases_create_sibling(snapshotter->options.databases);
+    data->libraries = libraries_create(snapshotter->options.modules->scripts);
+}
+
+void snapshot_data_deinit(struct snapshot_data *data) {
+    if (data->databases != NULL) databases_destroy(data->databases);
+    libraries_destroy(data->libraries);
+    *data = (struct snapshot_data){0};
+}
+
+void snapshot_data_adopt(const struct snapshotter *snapshotter, struct snapshot_data *data) {
+    databases_adopt(snapshotter->options.databases, data->databases);
+    scripts_adopt_libraries(snapshotter->options.modules->scripts, data->libraries);
+    *data = (struct snapshot_data){0};
+}
+
+/* -- items -- */
 
 static void take_aux(struct load *load, const struct rdb_item *item) {
     struct snapshot_replication *replication = &load->loaded->replication;
@@ -133,6 +155,16 @@ static enum status gather_key(struct load *load, const struct rdb_item *item) {
 
 /* -- the file -- */
 
+static enum status load_library(struct load *load, const struct rdb_item *item) {
+    struct buffer error = {0};
+    enum status status = STATUS_OK;
+    if (!libraries_load(load->libraries, item->value, &error))
+        status = rdb_reader_fail(&load->reader, STATUS_BAD_FORMAT, "Failed loading library, %.*s",
+                                 (int)error.len, (const char *)error.data);
+    buffer_deinit(&error);
+    return status;
+}
+
 static enum status take_item(struct load *load, const struct rdb_item *item) {
     switch (item->kind) {
     case RDB_ITEM_AUX:
@@ -145,9 +177,7 @@ static enum status take_item(struct load *load, const struct rdb_item *item) {
         load->context.expected[keyspace_database(load->keyspace)] = item->key_count;
         return STATUS_OK;
     case RDB_ITEM_FUNCTION:
-        return rdb_reader_fail(&load->reader, STATUS_UNSUPPORTED,
-                               "the file holds functions, which this build of Dunlin does not "
-                               "have");
+        return load_library(load, item);
     case RDB_ITEM_KEY:
         return gather_key(load, item);
     case RDB_ITEM_MODULE_AUX:
@@ -199,15 +229,18 @@ static enum status finish(struct load *load) {
 }
 
 enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
-                          struct databases *into, bool drops_expired, struct snapshot_loaded *out) {
+                          const struct snapshot_data *into, bool drops_expired,
+                          struct snapshot_loaded *out) {
+    struct databases *databases = into->databases;
     *out = (struct snapshot_loaded){.replication.database = -1};
     struct load *load = mem_alloc_zero(sizeof(*load));
     load->snapshotter = snapshotter;
-    load->keyspace = databases_keyspace(into, 0);
+    load->keyspace = databases_keyspace(databases, 0);
+    load->libraries = into->libraries;
     load->loaded = out;
     load->context = (struct load_context){
-        .into = into,
-        .values = {.options = snapshotter->options.types, .hash_seed = databases_seed(into)},
+        .into = databases,
+        .values = {.options = snapshotter->options.types, .hash_seed = databases_seed(databases)},
         .drops_expired = drops_expired,
         .now_ms = (int64_t)clock_wall_ms(),
     };
@@ -218,7 +251,7 @@ enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot
     rdb_reader_retire_chunks(&load->reader, BATCH_BYTES);
     rdb_file_init(&load->file, &load->reader,
                   &(struct rdb_file_options){
-                      .database_count = databases_count(into),
+                      .database_count = databases_count(databases),
                       .is_checksum_ignored = !snapshotter->options.options->has_checksum,
                       .leaves_names = true,
                   });
@@ -247,7 +280,7 @@ static enum status fill_from_file(void *state, uint8_t *out, size_t cap, size_t 
     }
 }
 
-enum status snapshot_load_file(struct snapshotter *snapshotter, struct databases *into,
+enum status snapshot_load_file(struct snapshotter *snapshotter, const struct snapshot_data *into,
                                bool drops_expired, struct snapshot_loaded *out) {
     const char *name = snapshotter->options.options->file_name;
     *out = (struct snapshot_loaded){.replication.database = -1};
@@ -280,14 +313,15 @@ bool snapshot_reload(struct snapshotter *snapshotter, bool is_saving, char *erro
         snprintf(error, cap, "ERR Error trying to save the DB, check server logs.");
         return false;
     }
-    struct databases *loaded = databases_create_sibling(snapshotter->options.databases);
+    struct snapshot_data loaded;
     struct snapshot_loaded result;
-    if (snapshot_load_file(snapshotter, loaded, false, &result) != STATUS_OK) {
+    snapshot_data_init(snapshotter, &loaded);
+    if (snapshot_load_file(snapshotter, &loaded, false, &result) != STATUS_OK) {
         log_warning("Error trying to load the RDB dump: %s", result.error);
         snprintf(error, cap, "ERR Error trying to load the RDB dump, check server logs.");
-        databases_destroy(loaded);
+        snapshot_data_deinit(&loaded);
         return false;
     }
-    databases_adopt(snapshotter->options.databases, loaded);
+    snapshot_data_adopt(snapshotter, &loaded);
     return true;
 }

@@ -37,6 +37,12 @@ void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_write
     rdb_write_aux_number(writer, "aof-base", is_log_base);
 }
 
+void snapshot_write_libraries(const struct snapshotter *snapshotter, struct rdb_writer *writer) {
+    const struct libraries *libraries = scripts_libraries(snapshotter->options.modules->scripts);
+    for (uint32_t i = 0; i < libraries_count(libraries); i++)
+        rdb_write_function(writer, libraries_source_view(libraries, i));
+}
+
 void snapshot_write_key(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                         const struct record *record) {
     const struct data_type *type = databases_type(snapshotter->options.databases, record);
@@ -278,6 +284,7 @@ static struct snapshot_pass *begin(struct snapshotter *snapshotter,
     struct mem_stats memory;
     mem_stats_read(&memory);
     snapshot_write_head(snapshotter, &pass->main.writer, is_log_base, memory.allocated_bytes);
+    snapshot_write_libraries(snapshotter, &pass->main.writer);
     uint64_t keys = 0;
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);

@@ -20,6 +20,7 @@
 #include "server/command/dispatch.h"
 #include "server/config/option.h"
 #include "server/keyspace/keyspace.h"
+#include "server/script/libraries.h"
 
 struct snapshotter;
 struct snapshot_pass;
@@ -98,6 +99,10 @@ struct snapshot_pass *snapshot_begin_base(struct snapshotter *snapshotter,
 enum status snapshot_write_base(struct snapshotter *snapshotter,
                                 enum status (*write)(void *state, struct bytes bytes), void *state);
 
+/* Appends a whole RDB file of the libraries alone, or of nothing. Everything parked. */
+void snapshot_write_without_keys(const struct snapshotter *snapshotter, bool has_libraries,
+                                 struct buffer *out);
+
 /* Makes the pass end soon with STATUS_CLOSED. Any thread, while the pass exists. */
 void snapshot_abort(struct snapshot_pass *pass);
 
@@ -117,6 +122,19 @@ void snapshot_tick(struct snapshotter *snapshotter, uint64_t monotonic_ms);
 
 /* -- loading -- */
 
+/* What a snapshot holds: everything that a server serves. */
+struct snapshot_data {
+    struct databases *databases;
+    struct libraries *libraries;
+};
+
+/* Empty, as a sibling of what is served. */
+void snapshot_data_init(const struct snapshotter *snapshotter, struct snapshot_data *data);
+/* Destroys what it holds; fine when that was adopted, or all zero. */
+void snapshot_data_deinit(struct snapshot_data *data);
+/* Puts it in the place of what is served, which is destroyed. Everything parked. */
+void snapshot_data_adopt(const struct snapshotter *snapshotter, struct snapshot_data *data);
+
 struct snapshot_source {
     /* As rdb_source's. */
     enum status (*fill)(void *state, uint8_t *out, size_t cap, size_t *out_len);
@@ -131,14 +149,14 @@ struct snapshot_loaded {
     char error[256]; /* What went wrong, for the log. */
 };
 
-/* Reads a whole RDB file into `into`, a databases object that nobody else uses. With
- * `drops_expired` keys whose time is over are left out (a primary's restart). On failure `into`
- * holds a part. */
+/* Reads a whole RDB file into `into`, which is empty and used by nobody else. With `drops_expired`
+ * keys whose time is over are left out (a primary's restart). On failure `into` holds a part. */
 enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
-                          struct databases *into, bool drops_expired, struct snapshot_loaded *out);
+                          const struct snapshot_data *into, bool drops_expired,
+                          struct snapshot_loaded *out);
 
 /* Reads the dump file at start or for DEBUG RELOAD. STATUS_NOT_FOUND: there is none. */
-enum status snapshot_load_file(struct snapshotter *snapshotter, struct databases *into,
+enum status snapshot_load_file(struct snapshotter *snapshotter, const struct snapshot_data *into,
                                bool drops_expired, struct snapshot_loaded *out);
 
 /* DEBUG RELOAD: saves, empties, loads; everything parked. False: `error` says why. */

@@ -110,7 +110,8 @@ struct snapshotter {
     _Atomic uint64_t held_bytes_max;
 };
 
-/* Writes what stands before the first key. The writer's sink is set. */
+/* Writes what stands before the libraries, and these. The writer's sink is set. */
+void snapshot_write_libraries(const struct snapshotter *snapshotter, struct rdb_writer *writer);
 void snapshot_write_head(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                          bool is_log_base, uint64_t used_bytes);
 /* A key with what goes before it: deadline, and idle time or counter where the policy asks. */

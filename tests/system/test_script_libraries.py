@@ -1,4 +1,4 @@
-"""cmsgpack and bit: the same scripts to us and to redis-server, with values made at random."""
+"""cmsgpack, bit and struct: the same scripts to us and to redis-server, with values made at random."""
 import random
 
 import pytest
@@ -68,3 +68,47 @@ def test_bit_counts_as_redis_does(both):
         script = 'return bit.%s(%s)' % (name, arguments)
         ours, oracle = (ask(connection, script) for connection in both)
         assert ours == oracle, script
+
+
+def layout(rng, count):
+    """A format of `count` items, and a value for each that takes one."""
+    text, values = '', []
+    for _ in range(count):
+        text += rng.choice(['', '', '', '<', '>', '!', '!4', '!2', '!16', ' ', 'x'])
+        kind = rng.choice('bBhHiIlLTfdscxc')
+        text += kind
+        if kind in 'iI' and rng.randrange(2):
+            text += str(rng.choice([1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 31, 32]))
+        if kind in 'sc':
+            size = rng.choice([0, 1, 2, 7])
+            text += str(size) if kind == 'c' and rng.randrange(4) else ''
+            values.append("string.rep('%s', %d)" % (rng.choice('ab'), max(size, 1)))
+        elif kind in 'fd':
+            values.append(repr(rng.choice([0.5, -1.25, 3e10, 1e-3, 7.0])))
+        elif kind != 'x':
+            bits = rng.choice([1, 7, 8, 15, 16, 31, 32, 40, 52])
+            values.append(str(rng.choice([-1, 1]) * rng.getrandbits(bits)))
+    return text, values
+
+
+def test_struct_packs_and_unpacks_as_redis_does(both):
+    rng = random.Random(4)
+    for _ in range(3000):
+        text, values = layout(rng, rng.choice([1, 1, 2, 3, 6]))
+        packed = "struct.pack('%s'%s)" % (text, ''.join(', ' + value for value in values))
+        for script in ('return ' + packed, "return struct.size('%s')" % text,
+                       "local t = {struct.unpack('%s', %s)} for i = 1, #t do t[i] = tostring(t[i]) end return t" % (text, packed)):
+            ours, oracle = (ask(connection, script) for connection in both)
+            assert ours == oracle, script
+
+
+def test_struct_reads_any_bytes_as_redis_does(both):
+    rng = random.Random(5)
+    for _ in range(3000):
+        text = ''.join(rng.choice(['<', '>', '!', '!8', 'b', 'B', 'h', 'H', 'i', 'I3', 'i9', 'l', 'L', 'd', 'f', 's', 'c3', 'c0', 'x', 'z',
+                                   '!3', 'i33', ' ']) for _ in range(rng.randrange(1, 6)))
+        data = bytes(rng.choice([0, 1, 2, 65, 255, rng.randrange(256)]) for _ in range(rng.randrange(20)))
+        script = "local t = {struct.unpack('%s', ARGV[1], %d)} for i = 1, #t do t[i] = tostring(t[i]) end return t" % (
+            text, rng.choice([1, 1, 1, 2, 5, 0, -1]))
+        ours, oracle = (ask(connection, script, data) for connection in both)
+        assert ours == oracle, (script, data)

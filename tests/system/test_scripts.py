@@ -175,3 +175,28 @@ def test_what_a_script_calls_is_counted_and_seen(lab):
             count = int(stats.split('total_commands_processed:')[1].split()[0])
             seen.append((sets, count, 'cmdstat_set:calls=10,' in stats, 'cmdstat_eval:calls=1,' in stats))
     assert seen[0] == seen[1] and len(seen[0][0]) == 10
+
+
+def test_a_script_chooses_who_is_told(lab, workers):
+    """redis.set_repl: to the log, to replicas, to nobody; what expires meanwhile goes to all."""
+    options = {'enable-debug-command': 'yes', 'appendonly': 'yes', 'repl-diskless-sync-delay': 0}
+    primary = lab.node(options, workers=workers)
+    replica = lab.node({'replicaof': '127.0.0.1 %d' % primary.port}, workers=workers)
+    wait_for(lambda: replica.info('replication')['master_link_status'] == 'up', 'linked')
+    primary.call('SET', 'gone', 1, 'PX', 1)
+    script = """local names = {'none', 'log', 'replicas', 'all'}
+        local choices = {redis.REPL_NONE, redis.REPL_AOF, redis.REPL_REPLICA, redis.REPL_ALL}
+        for i = 1, 4 do redis.set_repl(choices[i]) redis.call('SET', names[i], 1) redis.call('GET', 'gone') end"""
+    wait_for(lambda: primary.call('PTTL', 'gone') <= 0, 'it is due')
+    primary.call('EVAL', script, 0)
+    primary.call('SET', 'mark', 1)
+    names = ('none', 'log', 'replicas', 'all', 'mark')
+    wait_for(lambda: replica.call('GET', 'mark') == b'1', 'all has arrived')
+    assert [replica.call('EXISTS', name) for name in names] == [0, 0, 1, 1, 1]
+    assert [primary.call('EXISTS', name) for name in names] == [1] * 5
+    assert replica.call('DBSIZE') == 3
+    primary.call('DEBUG', 'LOADAOF')
+    assert [primary.call('EXISTS', name) for name in names] == [0, 1, 0, 1, 1]
+    for flags in ('-1', '4'):
+        with pytest.raises(Error):
+            primary.call('EVAL', 'redis.set_repl(%s)' % flags, 0)
