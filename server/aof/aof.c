@@ -8,6 +8,7 @@
 #include "server/aof/aof_internal.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
@@ -68,7 +69,7 @@ void aof_destroy(struct aof *aof) {
 /* -- start -- */
 
 static enum status write_first_base(void *state, struct bytes bytes) {
-    return aof_write_all(*(int *)state, bytes);
+    return disk_write(*(int *)state, bytes, NULL) ? STATUS_OK : STATUS_IO_ERROR;
 }
 
 /* A log without files begins with a base of what there is. */
@@ -79,7 +80,7 @@ static enum status make_first_base(struct aof *aof, struct aof_manifest *manifes
     enum status status = aof_file_open(aof, name, true, &file);
     if (status != STATUS_OK) return status;
     status = snapshot_write_base(aof->made_of.modules->snapshotter, write_first_base, &file);
-    if (status == STATUS_OK && fsync(file) != 0) status = STATUS_IO_ERROR;
+    if (status == STATUS_OK && !disk_sync(file)) status = STATUS_IO_ERROR;
     if (status != STATUS_OK) log_warning("Can't write the AOF base file: %s", strerror(errno));
     close(file);
     uint64_t bytes = 0;

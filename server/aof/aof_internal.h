@@ -99,8 +99,6 @@ void aof_drop_history(struct aof *aof);
 enum status aof_file_open(struct aof *aof, const char *name, bool truncates, int *out_file);
 enum status aof_file_bytes(struct aof *aof, const char *name, uint64_t *out_bytes);
 enum status aof_folder_sync(struct aof *aof);
-/* Writes all of it. */
-enum status aof_write_all(int file, struct bytes bytes);
 
 /* -- aof_append.c -- */
 

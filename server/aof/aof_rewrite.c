@@ -10,7 +10,6 @@
  * leaves a base and an empty increment.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include "server/aof/aof_internal.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
@@ -51,7 +51,7 @@ static void first_increment_name(const struct aof *aof, char *out, size_t cap) {
 
 static enum status write_base(void *state, struct bytes bytes) {
     struct aof_rewrite *rewrite = state;
-    if (aof_write_all(rewrite->base, bytes) != STATUS_OK) {
+    if (!disk_write(rewrite->base, bytes, NULL)) {
         log_warning("Write error writing append only file on disk: %s", strerror(errno));
         return STATUS_IO_ERROR;
     }
@@ -60,7 +60,7 @@ static enum status write_base(void *state, struct bytes bytes) {
     if (rewrite->unsynced_bytes < PIECE_BYTES || !rewrite->aof->options->syncs_rewrite_in_pieces)
         return STATUS_OK;
     rewrite->unsynced_bytes = 0;
-    return fdatasync(rewrite->base) == 0 ? STATUS_OK : STATUS_IO_ERROR;
+    return disk_sync_data(rewrite->base) ? STATUS_OK : STATUS_IO_ERROR;
 }
 
 /* Everything parked: only the word, the rest is the thread's. */
@@ -100,8 +100,7 @@ static enum status make_base(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
     snprintf(rewrite->temporary, sizeof(rewrite->temporary), "temp-rewriteaof-bg-%d.aof",
              (int)getpid());
-    rewrite->base =
-        openat(aof->folder, rewrite->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    rewrite->base = disk_open(aof->folder, rewrite->temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (rewrite->base >= 0) return STATUS_OK;
     log_warning("Opening the temp file for AOF rewrite in %s: %s", rewrite->temporary,
                 strerror(errno));
@@ -159,12 +158,12 @@ static enum status list_base(struct aof_rewrite *rewrite) {
         if (rewrite->kind == REWRITE_OFF) {
             status = aof_file_open(aof, increment, true, &file);
             if (file >= 0) close(file);
-        } else if (renameat(aof->folder, temporary, aof->folder, increment) != 0) {
+        } else if (!disk_rename(aof->folder, temporary, aof->folder, increment)) {
             status = STATUS_IO_ERROR;
         }
     }
     const char *base = aof_manifest_begin_base(&fresh, prefix, AOF_BASE_RDB);
-    if (status == STATUS_OK && renameat(aof->folder, rewrite->temporary, aof->folder, base) != 0)
+    if (status == STATUS_OK && !disk_rename(aof->folder, rewrite->temporary, aof->folder, base))
         status = STATUS_IO_ERROR;
     if (status != STATUS_OK) log_warning("Error trying to rename AOF files: %s", strerror(errno));
     if (status == STATUS_OK)
@@ -175,15 +174,15 @@ static enum status list_base(struct aof_rewrite *rewrite) {
     if (status == STATUS_OK) status = aof_manifest_replace(aof, &fresh);
     // After a rename of the manifest the files are the log's, whatever was said then.
     bool is_listed = fresh.base.name == NULL;
-    if (!is_listed) unlinkat(aof->folder, base, 0);
-    if (!is_listed && increment != NULL) unlinkat(aof->folder, increment, 0);
+    if (!is_listed) disk_clean_up(aof->folder, base);
+    if (!is_listed && increment != NULL) disk_clean_up(aof->folder, increment);
     aof_manifest_deinit(&fresh);
     return is_listed ? STATUS_OK : status;
 }
 
 static enum status complete(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
-    if (fsync(rewrite->base) != 0) {
+    if (!disk_sync(rewrite->base)) {
         log_warning("Can't fsync the new AOF base file: %s", strerror(errno));
         return STATUS_IO_ERROR;
     }
@@ -254,11 +253,11 @@ static void clean_up(struct aof_rewrite *rewrite, enum status status) {
     if (rewrite->base >= 0) close(rewrite->base);
     if (rewrite->increment >= 0) close(rewrite->increment);
     if (status != STATUS_OK && rewrite->temporary[0] != '\0')
-        unlinkat(aof->folder, rewrite->temporary, 0);
+        disk_clean_up(aof->folder, rewrite->temporary);
     if (status != STATUS_OK && rewrite->kind == REWRITE_FIRST && aof->folder >= 0) {
         char name[NAME_MAX_BYTES];
         first_increment_name(aof, name, sizeof(name));
-        unlinkat(aof->folder, name, 0);
+        disk_clean_up(aof->folder, name);
     }
     pthread_cond_destroy(&rewrite->changed);
     pthread_mutex_destroy(&rewrite->lock);
