@@ -26,10 +26,14 @@ static bool may_go_on(const struct disk_fault *fault) {
     return false;
 }
 
-/* After it; `result` is the system call's. */
-static bool end(const struct disk_fault *fault, int result) {
+/* After it. Keeps errno. */
+static bool end(const struct disk_fault *fault, enum disk_operation operation, int file,
+                bool is_done) {
+    int error = errno;
+    if (UNLIKELY(fault->is_tracked)) disk_fault_note(operation, file, is_done);
     if (UNLIKELY(fault->kills_after)) disk_fault_kill();
-    return result == 0;
+    errno = error;
+    return is_done;
 }
 
 int disk_open(int folder, const char *name, int flags) {
@@ -38,7 +42,7 @@ int disk_open(int folder, const char *name, int flags) {
     if (is_for_writing) fault = fault_of(DISK_OPEN, -1, name);
     if (!may_go_on(&fault)) return -1;
     int file = openat(folder, name, flags | O_CLOEXEC, FILE_MODE);
-    end(&fault, file < 0 ? -1 : 0);
+    end(&fault, DISK_OPEN, -1, file >= 0);
     return file;
 }
 
@@ -71,27 +75,27 @@ bool disk_write(int file, struct bytes bytes, size_t *out_done) {
     if (UNLIKELY(fault.error != 0 || fault.kills_amid))
         return write_half(file, bytes, out_done, &fault);
     bool is_written = write_all(file, bytes, out_done);
-    return end(&fault, is_written ? 0 : -1);
+    return end(&fault, DISK_WRITE, file, is_written);
 }
 
 bool disk_truncate(int file, uint64_t len) {
     struct disk_fault fault = fault_of(DISK_TRUNCATE, file, NULL);
-    return may_go_on(&fault) && end(&fault, ftruncate(file, (off_t)len));
+    return may_go_on(&fault) && end(&fault, DISK_TRUNCATE, file, ftruncate(file, (off_t)len) == 0);
 }
 
 bool disk_sync(int file) {
     struct disk_fault fault = fault_of(DISK_SYNC, file, NULL);
-    return may_go_on(&fault) && end(&fault, fsync(file));
+    return may_go_on(&fault) && end(&fault, DISK_SYNC, file, fsync(file) == 0);
 }
 
 bool disk_sync_data(int file) {
     struct disk_fault fault = fault_of(DISK_SYNC, file, NULL);
-    return may_go_on(&fault) && end(&fault, fdatasync(file));
+    return may_go_on(&fault) && end(&fault, DISK_SYNC, file, fdatasync(file) == 0);
 }
 
 bool disk_sync_folder(int folder) {
     struct disk_fault fault = fault_of(DISK_SYNC_FOLDER, folder, NULL);
-    return may_go_on(&fault) && end(&fault, fsync(folder));
+    return may_go_on(&fault) && end(&fault, DISK_SYNC_FOLDER, -1, fsync(folder) == 0);
 }
 
 bool disk_sync_folder_of(const char *path) {
@@ -116,12 +120,13 @@ bool disk_sync_folder_of(const char *path) {
 
 bool disk_rename(int from_folder, const char *from, int to_folder, const char *to) {
     struct disk_fault fault = fault_of(DISK_RENAME, -1, to);
-    return may_go_on(&fault) && end(&fault, renameat(from_folder, from, to_folder, to));
+    return may_go_on(&fault) &&
+           end(&fault, DISK_RENAME, -1, renameat(from_folder, from, to_folder, to) == 0);
 }
 
 bool disk_remove(int folder, const char *name) {
     struct disk_fault fault = fault_of(DISK_REMOVE, -1, name);
-    return may_go_on(&fault) && end(&fault, unlinkat(folder, name, 0));
+    return may_go_on(&fault) && end(&fault, DISK_REMOVE, -1, unlinkat(folder, name, 0) == 0);
 }
 
 void disk_clean_up(int folder, const char *name) {

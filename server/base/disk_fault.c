@@ -7,15 +7,23 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "server/base/glob.h"
 #include "server/base/number.h"
 #include "server/base/words.h"
 
-enum { WORD_COUNT = 4, PATTERN_MAX_BYTES = 128 };
+enum { WORD_COUNT = 4, PATTERN_MAX_BYTES = 128, TRACKED_MAX = 256 };
 
-enum moment { MOMENT_INSTEAD, MOMENT_BEFORE, MOMENT_AMID, MOMENT_AFTER };
+enum moment {
+    MOMENT_INSTEAD,
+    MOMENT_BEFORE,
+    MOMENT_AMID,
+    MOMENT_AFTER,
+    MOMENT_POWER_OFF_BEFORE,
+    MOMENT_POWER_OFF_AFTER,
+};
 
 struct order {
     enum moment moment;
@@ -23,6 +31,14 @@ struct order {
     enum disk_operation operation;
     int64_t nth;
     char pattern[PATTERN_MAX_BYTES];
+};
+
+/* A file that was written, and how much of it is durable. */
+struct tracked {
+    int file;
+    dev_t device; /* The descriptor may mean another file by now. */
+    ino_t inode;
+    off_t durable_bytes;
 };
 
 struct named {
@@ -36,7 +52,13 @@ static struct {
     pthread_mutex_t lock;
     struct order order;
     uint64_t count;
+    struct tracked tracked[TRACKED_MAX];
+    uint32_t tracked_count;
 } disk_faults = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool loses(const struct order *order) {
+    return order->moment == MOMENT_POWER_OFF_BEFORE || order->moment == MOMENT_POWER_OFF_AFTER;
+}
 
 /* -- orders -- */
 
@@ -44,6 +66,8 @@ static const struct named moments[] = {
     {"kill-before", MOMENT_BEFORE},
     {"kill-amid", MOMENT_AMID},
     {"kill-after", MOMENT_AFTER},
+    {"power-off-before", MOMENT_POWER_OFF_BEFORE},
+    {"power-off-after", MOMENT_POWER_OFF_AFTER},
 };
 
 static const struct named errors[] = {
@@ -87,9 +111,11 @@ static bool parse(const struct words *words, struct order *out) {
 
 static void put_in_force(const struct order *order) {
     pthread_mutex_lock(&disk_faults.lock);
+    bool was_tracking = atomic_load(&disk_fault_is_ordered) && loses(&disk_faults.order);
     if (order != NULL) {
         disk_faults.order = *order;
         disk_faults.count = 0;
+        if (!was_tracking) disk_faults.tracked_count = 0;
     }
     atomic_store(&disk_fault_is_ordered, order != NULL);
     pthread_mutex_unlock(&disk_faults.lock);
@@ -117,13 +143,67 @@ uint64_t disk_fault_count(void) {
     return count;
 }
 
+/* -- what is durable; the lock is held -- */
+
+static struct tracked *find_tracked(int file, const struct stat *status) {
+    for (uint32_t i = 0; i < disk_faults.tracked_count; i++) {
+        struct tracked *tracked = &disk_faults.tracked[i];
+        if (tracked->file == file && tracked->device == status->st_dev &&
+            tracked->inode == status->st_ino)
+            return tracked;
+    }
+    return NULL;
+}
+
+/* Before a write: what the file has now is older than the order, and counts as durable. */
+static void track(int file) {
+    struct stat status;
+    if (fstat(file, &status) != 0 || find_tracked(file, &status) != NULL) return;
+    if (disk_faults.tracked_count == TRACKED_MAX) return;
+    disk_faults.tracked[disk_faults.tracked_count++] =
+        (struct tracked){file, status.st_dev, status.st_ino, status.st_size};
+}
+
+static void note_durable(enum disk_operation operation, int file) {
+    struct stat status;
+    if (fstat(file, &status) != 0) return;
+    struct tracked *tracked = find_tracked(file, &status);
+    if (tracked == NULL) return;
+    if (operation == DISK_SYNC || status.st_size < tracked->durable_bytes)
+        tracked->durable_bytes = status.st_size;
+}
+
+static void lose_what_is_not_durable(void) {
+    for (uint32_t i = 0; i < disk_faults.tracked_count; i++) {
+        const struct tracked *tracked = &disk_faults.tracked[i];
+        struct stat status;
+        if (fstat(tracked->file, &status) != 0 || find_tracked(tracked->file, &status) != tracked ||
+            status.st_size <= tracked->durable_bytes)
+            continue;
+        // Nobody is left to be told of a failure.
+        if (ftruncate(tracked->file, tracked->durable_bytes) != 0) continue;
+    }
+}
+
+void disk_fault_note(enum disk_operation operation, int file, bool is_done) {
+    if (is_done && file >= 0) note_durable(operation, file);
+    pthread_mutex_unlock(&disk_faults.lock);
+}
+
 /* -- operations -- */
 
-void disk_fault_kill(void) {
+/* The lock is held and stays so: nothing may be done to a tracked file any more. */
+static NORETURN void end_process(void) {
+    if (loses(&disk_faults.order)) lose_what_is_not_durable();
     for (;;) {
         kill(getpid(), SIGKILL);
         pause();
     }
+}
+
+void disk_fault_kill(void) {
+    pthread_mutex_lock(&disk_faults.lock);
+    end_process();
 }
 
 static struct bytes base_name(const char *path) {
@@ -145,14 +225,28 @@ static bool matches(const struct order *order, enum disk_operation operation, st
            glob_matches(bytes_of_text(order->pattern), name, false);
 }
 
-static struct disk_fault fault_of(const struct order *order, uint64_t count) {
-    struct disk_fault fault = {0};
+/* The lock is held. */
+static struct disk_fault next_fault(void) {
+    const struct order *order = &disk_faults.order;
+    uint64_t count = ++disk_faults.count;
     bool is_now = count == (uint64_t)order->nth;
-    if (order->moment == MOMENT_INSTEAD && count >= (uint64_t)order->nth)
-        fault.error = order->error;
-    if (order->moment == MOMENT_BEFORE && is_now) disk_fault_kill();
-    fault.kills_amid = order->moment == MOMENT_AMID && is_now;
-    fault.kills_after = order->moment == MOMENT_AFTER && is_now;
+    struct disk_fault fault = {0};
+    switch (order->moment) {
+    case MOMENT_INSTEAD:
+        if (count >= (uint64_t)order->nth) fault.error = order->error;
+        break;
+    case MOMENT_BEFORE:
+    case MOMENT_POWER_OFF_BEFORE:
+        if (is_now) end_process();
+        break;
+    case MOMENT_AMID:
+        fault.kills_amid = is_now;
+        break;
+    case MOMENT_AFTER:
+    case MOMENT_POWER_OFF_AFTER:
+        fault.kills_after = is_now;
+        break;
+    }
     return fault;
 }
 
@@ -162,8 +256,10 @@ struct disk_fault disk_fault_of(enum disk_operation operation, int file, const c
     struct bytes last = name != NULL ? base_name(name) : name_of(file, path);
     pthread_mutex_lock(&disk_faults.lock);
     const struct order *order = &disk_faults.order;
-    if (atomic_load(&disk_fault_is_ordered) && matches(order, operation, last))
-        fault = fault_of(order, ++disk_faults.count);
-    pthread_mutex_unlock(&disk_faults.lock);
+    bool is_ordered = atomic_load(&disk_fault_is_ordered);
+    if (is_ordered && matches(order, operation, last)) fault = next_fault();
+    fault.is_tracked = is_ordered && loses(order);
+    if (fault.is_tracked && operation == DISK_WRITE) track(file);
+    if (!fault.is_tracked) pthread_mutex_unlock(&disk_faults.lock);
     return fault;
 }

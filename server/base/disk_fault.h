@@ -7,6 +7,9 @@
  *
  *   WHAT       kill-before, kill-amid, kill-after: the process kills itself (SIGKILL) before the
  *              operation, after it, or, of a write, when half of the bytes are written;
+ *              power-off-before, power-off-after: the same, and what was written since the order
+ *              and not made durable by a sync is lost (names are not); an order of this kind that
+ *              follows another keeps what that one knew;
  *              EIO, ENOSPC, EROFS, EDQUOT, EMFILE, EACCES: the operation fails so, and all that
  *              match after it, until the order is withdrawn. A write that fails with ENOSPC has
  *              written half, as on a disk that fills.
@@ -54,9 +57,11 @@ struct disk_fault {
     int error;        /* errno; 0: none. */
     bool kills_after; /* disk_fault_kill is to be called when it is done, */
     bool kills_amid;  /* or half done. */
+    bool is_tracked;  /* disk_fault_note is to be called after it; others wait until then. */
 };
 
 /* Counts the operation, and kills the process if it is to end before it. With `name` NULL the
- * file's own is looked up. */
+ * file's own is looked up; an operation without a file of its own has -1. */
 struct disk_fault disk_fault_of(enum disk_operation operation, int file, const char *name);
+void disk_fault_note(enum disk_operation operation, int file, bool is_done);
 NORETURN void disk_fault_kill(void);

@@ -121,3 +121,29 @@ Test(disk, ends_the_process_at_the_ordered_moment) {
     cr_expect(size_of("a") == -1 && size_of("b.rdb") == 10);
     cr_expect(!is_killed_by("kill-before rename 2 *"));
 }
+
+/* Adds ten bytes, makes them durable, and again. */
+static bool is_powered_off(const char *text) {
+    pid_t child = fork();
+    if (child == 0) {
+        order(text);
+        int file = disk_open(AT_FDCWD, "a", O_WRONLY | O_CREAT | O_APPEND);
+        bool is_done = disk_write(file, BYTES_LITERAL("0123456789"), NULL) && disk_sync(file) &&
+                       disk_write(file, BYTES_LITERAL("0123456789"), NULL) && disk_sync(file);
+        _exit(is_done ? 0 : 1);
+    }
+    int status = 0;
+    cr_assert(waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+Test(disk, loses_what_is_not_durable_when_the_power_goes) {
+    cr_expect(is_powered_off("power-off-before sync 2 *"));
+    cr_expect(size_of("a") == 10);
+    cr_expect(is_powered_off("power-off-after sync 2 *"));
+    cr_expect(size_of("a") == 30);
+    cr_expect(is_powered_off("power-off-after write 1 *"));
+    cr_expect(size_of("a") == 30);
+    cr_expect(!is_powered_off("power-off-before sync 3 *"));
+    cr_expect(size_of("a") == 50);
+}
