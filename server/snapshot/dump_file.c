@@ -116,7 +116,8 @@ bool snapshot_save_in_background(struct snapshotter *snapshotter,
     }
     file->fn = fn;
     file->arg = arg;
-    const struct snapshot_sink sink = {write_file, sync_file, done_file, file};
+    const struct snapshot_sink sink = {
+        .write = write_file, .finish = sync_file, .done = done_file, .state = file};
     if (snapshot_begin(snapshotter, &sink) != NULL) return true;
     dump_file_close(file, STATUS_BUSY);
     snapshotter->is_saving = false;
