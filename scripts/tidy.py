@@ -76,6 +76,8 @@ WRITABLE = {
     ('command', 'running'): 'the command of the calling thread: a crash report has no argument to find it by',
     ('check_rdb', 'way_back'): 'a signal handler has no argument to find its way back by',
     ('lifecycle', 'crash'): 'a signal handler has no argument to find its state by',
+    ('base', 'disk_fault_is_ordered'): 'whether a test ordered a fault of the disk: looked at below all callers',
+    ('base', 'disk_faults'): 'the fault that it ordered',
     ('base', 'first_ns'): 'when the process began to tell time: set once, before its first use',
     ('base', 'first_ticks'): 'the same, in ticks of the processor',
     ('base', 'logger'): 'where lines of the log go: set at start, and a crash report needs it from anywhere',

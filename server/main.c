@@ -12,6 +12,7 @@
 #include "server/aof/aof.h"
 #include "server/base/background.h"
 #include "server/base/clock.h"
+#include "server/base/disk_fault.h"
 #include "server/base/fault_stack.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
@@ -665,11 +666,23 @@ static int run(struct server *server) {
     return status;
 }
 
+/* A test may order a fault of the disk from the first operation on (base/disk_fault.h). */
+static bool order_disk_fault(void) {
+    const char *order = getenv("DUNLIN_DISK_FAULT");
+    if (order == NULL || disk_fault_order(bytes_of_text(order)) == STATUS_OK) return true;
+    fprintf(stderr,
+            "dunlin-server: DUNLIN_DISK_FAULT is '%s': not <what> <operation> <nth> <pattern>. "
+            "Unset it.\n",
+            order);
+    return false;
+}
+
 int main(int argc, char **argv) {
     if (argc > 0 && check_rdb_is_called_so(argv[0])) return check_rdb_main(argc, argv);
     if (argc > 0 && check_aof_is_called_so(argv[0])) return check_aof_program(argc, argv);
     int status = handle_special_arguments(argc, argv);
     if (status >= 0) return status;
+    if (!order_disk_fault()) return 1;
     struct server server = {0};
     mem_count_thread();
     fault_stack_use();

@@ -6,8 +6,10 @@
 #include "server/admin/admin_internal.h"
 #include "server/aof/aof.h"
 #include "server/base/check.h"
+#include "server/base/disk_fault.h"
 #include "server/base/log.h"
 #include "server/base/number.h"
+#include "server/base/words.h"
 #include "server/command/dispatch.h"
 #include "server/keyspace/access.h"
 #include "server/keyspace/digest.h"
@@ -282,6 +284,11 @@ static void debug_help(struct command_context *context) {
         "    A hash over all keys of all databases.",
         "DIGEST-VALUE <key> [<key> ...]",
         "    A hash over the value of each key.",
+        "DISK-FAULT <what> <operation> <nth> <pattern> | COUNT | OFF",
+        "    Let operations on files fail, or the server be killed at one of them: kill-before,",
+        "    kill-amid, kill-after, power-off-before, power-off-after or an error such as EIO;",
+        "    open, write, truncate, sync, sync-folder, rename, remove or any; from the nth on of",
+        "    the files that match. COUNT: how many have matched.",
         "ERROR <string>",
         "    Reply with <string> as an error.",
         "LOADAOF",
@@ -339,6 +346,25 @@ static void debug_load_aof(struct command_context *context) {
     reply_ok(context->reply);
 }
 
+/* The order in force is the process's: see base/disk_fault.h. */
+static void debug_disk_fault(struct command_context *context) {
+    if (context->argc == 3 && context_argument_is(context, 2, "COUNT")) {
+        reply_integer(context->reply, (int64_t)disk_fault_count());
+        return;
+    }
+    struct buffer text = {0};
+    for (uint32_t i = 2; i < context->argc; i++) {
+        words_append(&text, context->argv[i]);
+        buffer_append_u8(&text, ' ');
+    }
+    if (disk_fault_order(buffer_view(&text)) == STATUS_OK) {
+        reply_ok(context->reply);
+    } else {
+        reply_error(context->reply, "ERR That is no fault of a disk. Try DEBUG HELP.");
+    }
+    buffer_deinit(&text);
+}
+
 static const struct debug_action {
     const char *name;
     uint32_t argc_min;
@@ -347,6 +373,7 @@ static const struct debug_action {
 } actions[] = {
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, 0, debug_digest_value},
+    {"disk-fault", 3, 6, debug_disk_fault},
     {"error", 3, 3, debug_error},
     {"help", 2, 2, debug_help},
     {"loadaof", 2, 2, debug_load_aof},

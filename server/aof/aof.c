@@ -8,6 +8,7 @@
 #include "server/aof/aof_internal.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
@@ -68,18 +69,42 @@ void aof_destroy(struct aof *aof) {
 /* -- start -- */
 
 static enum status write_first_base(void *state, struct bytes bytes) {
-    return aof_write_all(*(int *)state, bytes);
+    return disk_write(*(int *)state, bytes, NULL) ? STATUS_OK : STATUS_IO_ERROR;
+}
+
+static enum status gather_first_base(void *state, struct bytes bytes) {
+    buffer_append_bytes(state, bytes);
+    return STATUS_OK;
+}
+
+/* As commands. At the start there is next to nothing: it may be held in memory. */
+static enum status convert_first_base(struct aof *aof, int *file) {
+    struct buffer rdb = {0};
+    struct aof_conversion *conversion = aof_conversion_create(
+        (struct rdb_sink){write_first_base, file}, aof->options->has_timestamps);
+    enum status status =
+        snapshot_write_base(aof->made_of.modules->snapshotter, gather_first_base, &rdb);
+    if (status == STATUS_OK) status = aof_conversion_push(conversion, buffer_view(&rdb));
+    aof_conversion_end(conversion, status);
+    if (status == STATUS_OK) status = aof_conversion_run(conversion);
+    aof_conversion_destroy(conversion);
+    buffer_deinit(&rdb);
+    return status;
 }
 
 /* A log without files begins with a base of what there is. */
 static enum status make_first_base(struct aof *aof, struct aof_manifest *manifest) {
-    const char *name = aof_manifest_begin_base(manifest, aof->options->file_prefix, AOF_BASE_RDB);
+    bool is_rdb = aof->options->has_rdb_base;
+    const char *name = aof_manifest_begin_base(manifest, aof->options->file_prefix,
+                                               is_rdb ? AOF_BASE_RDB : AOF_BASE_COMMANDS);
     int file = -1;
     log_notice("Creating AOF base file %s on server start", name);
     enum status status = aof_file_open(aof, name, true, &file);
     if (status != STATUS_OK) return status;
-    status = snapshot_write_base(aof->made_of.modules->snapshotter, write_first_base, &file);
-    if (status == STATUS_OK && fsync(file) != 0) status = STATUS_IO_ERROR;
+    status = is_rdb
+                 ? snapshot_write_base(aof->made_of.modules->snapshotter, write_first_base, &file)
+                 : convert_first_base(aof, &file);
+    if (status == STATUS_OK && !disk_sync(file)) status = STATUS_IO_ERROR;
     if (status != STATUS_OK) log_warning("Can't write the AOF base file: %s", strerror(errno));
     close(file);
     uint64_t bytes = 0;

@@ -39,7 +39,7 @@ struct aof_options {
     int sync;          /* appendfsync: enum aof_sync */
     bool pauses_sync;  /* no-appendfsync-on-rewrite */
     bool loads_truncated;
-    int has_rdb_base; /* aof-use-rdb-preamble: 1 is the only value. */
+    bool has_rdb_base; /* aof-use-rdb-preamble; else bases are commands. */
     bool has_timestamps;
     bool syncs_rewrite_in_pieces; /* aof-rewrite-incremental-fsync */
     bool keeps_history;           /* aof-disable-auto-gc */

@@ -9,6 +9,7 @@
 #include "server/aof/aof_internal.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
@@ -68,7 +69,7 @@ static void drop_written(struct aof *aof, size_t count) {
 
 static void take_back_short_write(struct aof *aof, size_t done) {
     if (done == 0) return;
-    if (ftruncate(aof->file, (off_t)aof->file_bytes) == 0) return;
+    if (disk_truncate(aof->file, aof->file_bytes)) return;
     log_warning("Could not remove short write from the append-only file. The server may refuse to "
                 "load the AOF the next time it starts. ftruncate: %s",
                 strerror(errno));
@@ -120,12 +121,8 @@ static bool write_pending(struct aof *aof) {
     }
     note_late_sync(aof);
     size_t done = 0;
-    while (done < aof->pending.len) {
-        ssize_t written = write(aof->file, aof->pending.data + done, aof->pending.len - done);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return fail_write(aof, done, written == 0 ? ENOSPC : errno);
-        done += (size_t)written;
-    }
+    if (!disk_write(aof->file, buffer_view(&aof->pending), &done))
+        return fail_write(aof, done, errno);
     drop_written(aof, done);
     atomic_store(&aof->written_offset, aof->pending_end.offset);
     if (aof->pending.cap > KEPT_PENDING_BYTES) buffer_deinit(&aof->pending);
@@ -162,10 +159,10 @@ static bool sync_files_locked(struct aof *aof) {
     atomic_store(&aof->sync_began_ms, clock_monotonic_ms());
     int error = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (fdatasync(retired[i]) != 0) error = errno;
+        if (!disk_sync_data(retired[i])) error = errno;
         close(retired[i]);
     }
-    if (file >= 0 && fdatasync(file) != 0) error = errno;
+    if (file >= 0 && !disk_sync_data(file)) error = errno;
     atomic_store(&aof->sync_began_ms, 0);
 
     if (error != 0 && policy_of(aof) == AOF_SYNC_ALWAYS)
@@ -335,7 +332,7 @@ void aof_switch_file(struct aof *aof, int file, uint64_t bytes) {
     if (old >= 0 && !is_full) wake_thread(aof, false);
     if (old < 0 || !is_full) return;
     // The thread has not come round for long: then this is what it takes.
-    if (fdatasync(old) != 0) note_error(aof, &aof->has_sync_error, errno);
+    if (!disk_sync_data(old)) note_error(aof, &aof->has_sync_error, errno);
     close(old);
 }
 

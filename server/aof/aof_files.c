@@ -8,26 +8,17 @@
 #include <unistd.h>
 
 #include "server/aof/aof_internal.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
 enum { MANIFEST_BYTES_MAX = 16 << 20 };
 
-/* -- bytes -- */
-
-enum status aof_write_all(int file, struct bytes bytes) {
-    while (bytes.len > 0) {
-        ssize_t written = write(file, bytes.data, bytes.len);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return STATUS_IO_ERROR;
-        bytes = bytes_from(bytes, (size_t)written);
-    }
-    return STATUS_OK;
-}
+/* -- files -- */
 
 enum status aof_file_open(struct aof *aof, const char *name, bool truncates, int *out_file) {
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (truncates ? O_TRUNC : 0);
-    int file = openat(aof->folder, name, flags, 0644);
+    int flags = O_WRONLY | O_CREAT | O_APPEND | (truncates ? O_TRUNC : 0);
+    int file = disk_open(aof->folder, name, flags);
     if (file < 0) {
         log_warning("Can't open the append-only file %s: %s", name, strerror(errno));
         return STATUS_IO_ERROR;
@@ -47,7 +38,7 @@ enum status aof_file_bytes(struct aof *aof, const char *name, uint64_t *out_byte
 }
 
 enum status aof_folder_sync(struct aof *aof) {
-    if (fsync(aof->folder) == 0) return STATUS_OK;
+    if (disk_sync_folder(aof->folder)) return STATUS_OK;
     log_warning("Fail to fsync AOF directory %s: %s.", aof->options->folder, strerror(errno));
     return STATUS_IO_ERROR;
 }
@@ -61,10 +52,7 @@ static bool folder_exists(const char *name) {
 
 /* The entry in the folder above must last as well. */
 static void sync_folder_above(void) {
-    int above = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (above < 0) return;
-    if (fsync(above) != 0) log_warning("Can't fsync the data folder: %s", strerror(errno));
-    close(above);
+    if (!disk_sync_folder_of(".")) log_warning("Can't fsync the data folder: %s", strerror(errno));
 }
 
 enum status aof_folder_open(struct aof *aof, bool makes) {
@@ -92,17 +80,16 @@ static void manifest_name(const struct aof *aof, bool is_temporary, char *out, s
 
 static enum status write_manifest(struct aof *aof, const struct aof_manifest *manifest,
                                   const char *temporary) {
-    int file = openat(aof->folder, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int file = disk_open(aof->folder, temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (file < 0) return STATUS_IO_ERROR;
     struct buffer text = {0};
     aof_manifest_encode(manifest, &text);
-    enum status status = aof_write_all(file, buffer_view(&text));
-    if (status == STATUS_OK && fsync(file) != 0) status = STATUS_IO_ERROR;
-    buffer_deinit(&text);
+    bool is_written = disk_write(file, buffer_view(&text), NULL) && disk_sync(file);
     int error = errno;
+    buffer_deinit(&text);
     close(file);
     errno = error;
-    return status;
+    return is_written ? STATUS_OK : STATUS_IO_ERROR;
 }
 
 enum status aof_manifest_replace(struct aof *aof, struct aof_manifest *fresh) {
@@ -111,7 +98,7 @@ enum status aof_manifest_replace(struct aof *aof, struct aof_manifest *fresh) {
     manifest_name(aof, false, name, sizeof(name));
     manifest_name(aof, true, temporary, sizeof(temporary));
     enum status status = write_manifest(aof, fresh, temporary);
-    if (status == STATUS_OK && renameat(aof->folder, temporary, aof->folder, name) != 0)
+    if (status == STATUS_OK && !disk_rename(aof->folder, temporary, aof->folder, name))
         status = STATUS_IO_ERROR;
     if (status != STATUS_OK) {
         log_warning("Fail to write the AOF manifest file %s: %s", name, strerror(errno));
@@ -131,7 +118,7 @@ void aof_drop_history(struct aof *aof) {
     if (history->count == 0 || aof->options->keeps_history) return;
     for (size_t i = 0; i < history->count; i++) {
         log_notice("Removing the history file %s in the background", history->items[i].name);
-        if (unlinkat(aof->folder, history->items[i].name, 0) != 0 && errno != ENOENT)
+        if (!disk_remove(aof->folder, history->items[i].name) && errno != ENOENT)
             log_warning("Can't remove the history file %s: %s", history->items[i].name,
                         strerror(errno));
     }
@@ -187,7 +174,7 @@ static bool has_orphans(struct aof *aof) {
 static enum status read_manifest(struct aof *aof) {
     char name[NAME_MAX_BYTES];
     manifest_name(aof, false, name, sizeof(name));
-    int file = openat(aof->folder, name, O_RDONLY | O_CLOEXEC);
+    int file = disk_open(aof->folder, name, O_RDONLY);
     if (file < 0 && errno == ENOENT) return has_orphans(aof) ? STATUS_BAD_FORMAT : STATUS_OK;
     struct buffer text = {0};
     enum status status = file < 0 ? STATUS_IO_ERROR : read_whole(file, &text);
@@ -228,7 +215,7 @@ static enum status adopt_old_file(struct aof *aof) {
         if (status != STATUS_OK) aof_manifest_deinit(&fresh);
     }
     if (status != STATUS_OK) return status;
-    if (renameat(AT_FDCWD, name, aof->folder, name) != 0) {
+    if (!disk_rename(AT_FDCWD, name, aof->folder, name)) {
         log_warning("Error trying to move the old AOF file %s into dir %s: %s", name,
                     aof->options->folder, strerror(errno));
         return STATUS_IO_ERROR;

@@ -8,6 +8,7 @@
 #include "server/aof/manifest.h"
 #include "server/journal/journal.h"
 #include "server/net/network.h"
+#include "server/rdb/rdb_writer.h"
 #include "server/snapshot/snapshot.h"
 
 enum {
@@ -99,8 +100,23 @@ void aof_drop_history(struct aof *aof);
 enum status aof_file_open(struct aof *aof, const char *name, bool truncates, int *out_file);
 enum status aof_file_bytes(struct aof *aof, const char *name, uint64_t *out_bytes);
 enum status aof_folder_sync(struct aof *aof);
-/* Writes all of it. */
-enum status aof_write_all(int file, struct bytes bytes);
+
+/* -- aof_conversion.c: from the RDB that a pass writes to a base of commands -- */
+
+struct aof_conversion;
+
+/* With `has_stamp` the commands begin with an annotation of the time. */
+struct aof_conversion *aof_conversion_create(struct rdb_sink sink, bool has_stamp);
+void aof_conversion_destroy(struct aof_conversion *conversion); /* NULL is fine. */
+
+/* The pass's side: gives the next piece, and waits while the conversion is behind. Anything but
+ * STATUS_OK: it has failed and needs no more. */
+enum status aof_conversion_push(struct aof_conversion *conversion, struct bytes bytes);
+/* Nothing more comes: all was given, or `status` says why not. */
+void aof_conversion_end(struct aof_conversion *conversion, enum status status);
+
+/* Converts, on the caller's thread, until the end has come. A failure is logged. */
+enum status aof_conversion_run(struct aof_conversion *conversion);
 
 /* -- aof_append.c -- */
 

@@ -1,6 +1,5 @@
 /* Loading the log: the base, then the increments, as if a client had sent them. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +7,7 @@
 #include "server/aof/aof_internal.h"
 #include "server/aof/aof_reader.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
@@ -142,9 +142,8 @@ static enum status cut_tail(struct load *load, const struct aof_verdict *verdict
     log_warning("!!! Warning: short read while loading the AOF file %s!!!", load->name);
     log_warning("!!! Truncating the AOF %s at offset %" PRIu64 " !!!", load->name,
                 verdict->valid_bytes);
-    int file = openat(load->aof->folder, load->name, O_WRONLY | O_CLOEXEC);
-    bool is_cut =
-        file >= 0 && ftruncate(file, (off_t)verdict->valid_bytes) == 0 && fsync(file) == 0;
+    int file = disk_open(load->aof->folder, load->name, O_WRONLY);
+    bool is_cut = file >= 0 && disk_truncate(file, verdict->valid_bytes) && disk_sync(file);
     int error = errno;
     if (file >= 0) close(file);
     if (!is_cut) {
@@ -220,7 +219,7 @@ static enum status load_file(struct load *load, const struct aof_file *file, boo
     const struct aof_file_list *increments = &load->aof->manifest.increments;
     load->is_last =
         is_base ? increments->count == 0 : file == &increments->items[increments->count - 1];
-    load->file = openat(load->aof->folder, file->name, O_RDONLY | O_CLOEXEC);
+    load->file = disk_open(load->aof->folder, file->name, O_RDONLY);
     if (load->file < 0) {
         log_warning("Fatal error: can't open the append log file %s for reading: %s", file->name,
                     strerror(errno));

@@ -9,9 +9,6 @@ static const struct option_choice sync_choices[] = {
     {NULL, 0},
 };
 
-/* A base of commands is read, but never written: who asks for one must hear so. */
-static const struct option_choice preamble_choices[] = {{"yes", 1}, {NULL, 0}};
-
 static bool check_name(const char *value, const char *option, struct buffer *error) {
     if (value[0] == '\0') {
         buffer_append_format(error, "%s can't be empty", option);
@@ -79,11 +76,10 @@ const struct option aof_option_rows[] = {
     },
     {
         .name = "aof-use-rdb-preamble",
-        .field = OPTION_ENUM(struct aof_options, has_rdb_base),
+        .field = OPTION_BOOL(struct aof_options, has_rdb_base),
         .range = {.initial = 1},
-        .choices = preamble_choices,
         .live = true,
-        .doc = "Bases are RDB files; this release writes no others, so 'yes' is the only value.",
+        .doc = "Write bases as RDB files; else as commands, which take more space and time.",
     },
     {
         .name = "aof-timestamp-enabled",

@@ -8,9 +8,10 @@
  * to, so a crash at any time leaves a complete log. The first base of a log that was switched on
  * follows no other files, so its increment is listed with the base. And without a log a rewrite
  * leaves a base and an empty increment.
+ *
+ * A pass writes RDB. Where bases are commands the thread of the rewrite converts what it writes.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "server/aof/aof_internal.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 
@@ -28,9 +30,11 @@ enum kind { REWRITE_OF_LOG, REWRITE_FIRST, REWRITE_OFF };
 struct aof_rewrite {
     struct aof *aof;
     enum kind kind;
-    bool has_begun; /* The pass. */
-    int increment;  /* Made for the pass's beginning; -1: none, or it is the log's by now. */
-    int base;       /* -1: none. */
+    enum aof_base_format format;
+    struct aof_conversion *conversion; /* NULL: the base is an RDB. */
+    bool has_begun;                    /* The pass. */
+    int increment; /* Made for the pass's beginning; -1: none, or it is the log's by now. */
+    int base;      /* -1: none. */
     char temporary[NAME_MAX_BYTES]; /* The base's name until it is complete. */
     size_t unsynced_bytes;
     uint64_t base_bytes;
@@ -51,7 +55,7 @@ static void first_increment_name(const struct aof *aof, char *out, size_t cap) {
 
 static enum status write_base(void *state, struct bytes bytes) {
     struct aof_rewrite *rewrite = state;
-    if (aof_write_all(rewrite->base, bytes) != STATUS_OK) {
+    if (!disk_write(rewrite->base, bytes, NULL)) {
         log_warning("Write error writing append only file on disk: %s", strerror(errno));
         return STATUS_IO_ERROR;
     }
@@ -60,12 +64,18 @@ static enum status write_base(void *state, struct bytes bytes) {
     if (rewrite->unsynced_bytes < PIECE_BYTES || !rewrite->aof->options->syncs_rewrite_in_pieces)
         return STATUS_OK;
     rewrite->unsynced_bytes = 0;
-    return fdatasync(rewrite->base) == 0 ? STATUS_OK : STATUS_IO_ERROR;
+    return disk_sync_data(rewrite->base) ? STATUS_OK : STATUS_IO_ERROR;
+}
+
+static enum status convert_base(void *state, struct bytes bytes) {
+    const struct aof_rewrite *rewrite = state;
+    return aof_conversion_push(rewrite->conversion, bytes);
 }
 
 /* Everything parked: only the word, the rest is the thread's. */
 static void done_base(void *state, enum status status) {
     struct aof_rewrite *rewrite = state;
+    if (rewrite->conversion != NULL) aof_conversion_end(rewrite->conversion, status);
     pthread_mutex_lock(&rewrite->lock);
     rewrite->is_done = true;
     rewrite->status = status;
@@ -100,8 +110,7 @@ static enum status make_base(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
     snprintf(rewrite->temporary, sizeof(rewrite->temporary), "temp-rewriteaof-bg-%d.aof",
              (int)getpid());
-    rewrite->base =
-        openat(aof->folder, rewrite->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    rewrite->base = disk_open(aof->folder, rewrite->temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (rewrite->base >= 0) return STATUS_OK;
     log_warning("Opening the temp file for AOF rewrite in %s: %s", rewrite->temporary,
                 strerror(errno));
@@ -111,7 +120,13 @@ static enum status make_base(struct aof_rewrite *rewrite) {
 /* Everything parked: from here on what is done goes to the new increment. */
 static enum status begin_pass(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
-    const struct snapshot_sink sink = {.write = write_base, .done = done_base, .state = rewrite};
+    bool converts = rewrite->conversion != NULL;
+    const struct snapshot_sink sink = {
+        .write = converts ? convert_base : write_base,
+        .done = done_base,
+        .state = rewrite,
+        .is_read_at_once = converts,
+    };
     bool fits = atomic_load(&rewrite->is_cancelled) == false &&
                 (rewrite->kind == REWRITE_OF_LOG) == (atomic_load(&aof->state) == AOF_ON);
     if (!fits) return STATUS_CLOSED;
@@ -159,12 +174,12 @@ static enum status list_base(struct aof_rewrite *rewrite) {
         if (rewrite->kind == REWRITE_OFF) {
             status = aof_file_open(aof, increment, true, &file);
             if (file >= 0) close(file);
-        } else if (renameat(aof->folder, temporary, aof->folder, increment) != 0) {
+        } else if (!disk_rename(aof->folder, temporary, aof->folder, increment)) {
             status = STATUS_IO_ERROR;
         }
     }
-    const char *base = aof_manifest_begin_base(&fresh, prefix, AOF_BASE_RDB);
-    if (status == STATUS_OK && renameat(aof->folder, rewrite->temporary, aof->folder, base) != 0)
+    const char *base = aof_manifest_begin_base(&fresh, prefix, rewrite->format);
+    if (status == STATUS_OK && !disk_rename(aof->folder, rewrite->temporary, aof->folder, base))
         status = STATUS_IO_ERROR;
     if (status != STATUS_OK) log_warning("Error trying to rename AOF files: %s", strerror(errno));
     if (status == STATUS_OK)
@@ -175,15 +190,15 @@ static enum status list_base(struct aof_rewrite *rewrite) {
     if (status == STATUS_OK) status = aof_manifest_replace(aof, &fresh);
     // After a rename of the manifest the files are the log's, whatever was said then.
     bool is_listed = fresh.base.name == NULL;
-    if (!is_listed) unlinkat(aof->folder, base, 0);
-    if (!is_listed && increment != NULL) unlinkat(aof->folder, increment, 0);
+    if (!is_listed) disk_clean_up(aof->folder, base);
+    if (!is_listed && increment != NULL) disk_clean_up(aof->folder, increment);
     aof_manifest_deinit(&fresh);
     return is_listed ? STATUS_OK : status;
 }
 
 static enum status complete(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
-    if (fsync(rewrite->base) != 0) {
+    if (!disk_sync(rewrite->base)) {
         log_warning("Can't fsync the new AOF base file: %s", strerror(errno));
         return STATUS_IO_ERROR;
     }
@@ -253,12 +268,13 @@ static void clean_up(struct aof_rewrite *rewrite, enum status status) {
     struct aof *aof = rewrite->aof;
     if (rewrite->base >= 0) close(rewrite->base);
     if (rewrite->increment >= 0) close(rewrite->increment);
+    aof_conversion_destroy(rewrite->conversion);
     if (status != STATUS_OK && rewrite->temporary[0] != '\0')
-        unlinkat(aof->folder, rewrite->temporary, 0);
+        disk_clean_up(aof->folder, rewrite->temporary);
     if (status != STATUS_OK && rewrite->kind == REWRITE_FIRST && aof->folder >= 0) {
         char name[NAME_MAX_BYTES];
         first_increment_name(aof, name, sizeof(name));
-        unlinkat(aof->folder, name, 0);
+        disk_clean_up(aof->folder, name);
     }
     pthread_cond_destroy(&rewrite->changed);
     pthread_mutex_destroy(&rewrite->lock);
@@ -266,12 +282,14 @@ static void clean_up(struct aof_rewrite *rewrite, enum status status) {
 }
 
 static enum status wait_for_pass(struct aof_rewrite *rewrite) {
+    enum status converted = STATUS_OK;
+    if (rewrite->conversion != NULL) converted = aof_conversion_run(rewrite->conversion);
     pthread_mutex_lock(&rewrite->lock);
     while (!rewrite->is_done)
         pthread_cond_wait(&rewrite->changed, &rewrite->lock);
     enum status status = rewrite->status;
     pthread_mutex_unlock(&rewrite->lock);
-    return status;
+    return status == STATUS_OK ? converted : status;
 }
 
 static void *run(void *arg) {
@@ -303,6 +321,10 @@ static struct aof_rewrite *rewrite_create(struct aof *aof, enum kind kind) {
     rewrite->aof = aof;
     rewrite->kind = kind;
     rewrite->increment = rewrite->base = -1;
+    rewrite->format = aof->options->has_rdb_base ? AOF_BASE_RDB : AOF_BASE_COMMANDS;
+    if (rewrite->format == AOF_BASE_COMMANDS)
+        rewrite->conversion = aof_conversion_create((struct rdb_sink){write_base, rewrite},
+                                                    aof->options->has_timestamps);
     pthread_mutex_init(&rewrite->lock, NULL);
     pthread_cond_init(&rewrite->changed, NULL);
     return rewrite;

@@ -10,6 +10,7 @@
 #include "server/command/hold.h"
 #include "server/net/link.h"
 #include "server/rdb/rdb_writer.h"
+#include "server/resp/request.h"
 
 enum {
     TIMEOUT_MS_DEFAULT = 1000,
@@ -149,18 +150,12 @@ static int find_keys(const struct bytes *argv, uint32_t argc, uint32_t *out, uin
 
 /* -- what is sent -- */
 
-static void append_bulk(struct buffer *out, struct bytes word) {
-    buffer_append_format(out, "$%zu\r\n", word.len);
-    buffer_append_bytes(out, word);
-    buffer_append(out, "\r\n", 2);
-}
-
 static void append_login(struct migrate_job *job, const struct migrate_words *words) {
     if (words->password.data == NULL) return;
     bool has_user = words->user.data != NULL;
     buffer_append_format(&job->login, "*%d\r\n$4\r\nAUTH\r\n", has_user ? 3 : 2);
-    if (has_user) append_bulk(&job->login, words->user);
-    append_bulk(&job->login, words->password);
+    if (has_user) request_append_word(&job->login, words->user);
+    request_append_word(&job->login, words->password);
 }
 
 static void append_value(struct command_context *context, struct buffer *out,
@@ -172,7 +167,7 @@ static void append_value(struct command_context *context, struct buffer *out,
     rdb_write_u8(&writer, type->rdb_type(record));
     type->save(record, &writer);
     rdb_write_dump_footer(&writer);
-    append_bulk(out, buffer_view(&writer.buffer));
+    request_append_word(out, buffer_view(&writer.buffer));
     rdb_writer_deinit(&writer);
 }
 
@@ -187,12 +182,13 @@ static void append_key(struct command_context *context, struct migrate_job *job,
         if (ttl_ms < 1) ttl_ms = 1;
     }
     buffer_append_format(out, "*%d\r\n", is_replace ? 5 : 4);
-    append_bulk(out, is_cluster ? BYTES_LITERAL("RESTORE-ASKING") : BYTES_LITERAL("RESTORE"));
-    append_bulk(out, key->name);
+    request_append_word(out,
+                        is_cluster ? BYTES_LITERAL("RESTORE-ASKING") : BYTES_LITERAL("RESTORE"));
+    request_append_word(out, key->name);
     char digits[NUMBER_TEXT_MAX];
-    append_bulk(out, bytes_of(digits, number_format_i64(ttl_ms, digits)));
+    request_append_word(out, bytes_of(digits, number_format_i64(ttl_ms, digits)));
     append_value(context, out, record);
-    if (is_replace) append_bulk(out, BYTES_LITERAL("REPLACE"));
+    if (is_replace) request_append_word(out, BYTES_LITERAL("REPLACE"));
     buffer_append_bytes(&job->names, key->name);
     job->name_ends[job->count++] = job->names.len;
 }
@@ -353,7 +349,7 @@ static void send_all(struct migrate_job *job) {
         struct buffer select = {0};
         char digits[NUMBER_TEXT_MAX];
         buffer_append_text(&select, "*2\r\n$6\r\nSELECT\r\n");
-        append_bulk(&select, bytes_of(digits, number_format_i64(job->target_db, digits)));
+        request_append_word(&select, bytes_of(digits, number_format_i64(job->target_db, digits)));
         link_send(target->link, buffer_view(&select));
         buffer_deinit(&select);
         job->login_replies++;

@@ -1,18 +1,18 @@
 /* nodes.conf on the disk: locked by one process, never torn. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/disk.h"
 #include "server/cluster/cluster_internal.h"
 
 enum { LOCK_TRIES = 5, FILE_MAX_BYTES = 256 << 20 };
 
 static int open_for_lock(const char *path) {
-    return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    return disk_open(AT_FDCWD, path, O_RDWR | O_CREAT);
 }
 
 /* True when the name still means this file: its owner replaces it as a whole. */
@@ -75,47 +75,22 @@ bool nodes_file_open(const char *path, int *out_file, struct buffer *out_text, c
     return false;
 }
 
-static bool write_all(int file, struct bytes bytes) {
-    while (bytes.len > 0) {
-        ssize_t written = write(file, bytes.data, bytes.len);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return false;
-        bytes = bytes_from(bytes, (size_t)written);
-    }
-    return true;
-}
-
-static bool sync_folder_of(const char *path) {
-    char folder[1024];
-    snprintf(folder, sizeof(folder), "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash == NULL) {
-        strcpy(folder, ".");
-    } else {
-        slash[slash == folder] = '\0';
-    }
-    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return false;
-    bool is_synced = fsync(file) == 0;
-    close(file);
-    return is_synced;
-}
-
 int nodes_file_replace(const char *path, int *file, struct bytes text, bool must_fsync) {
     char temporary[1024];
     snprintf(temporary, sizeof(temporary), "%.990s.tmp-%d", path, (int)getpid());
-    int fresh = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fresh = disk_open(AT_FDCWD, temporary, O_RDWR | O_CREAT | O_TRUNC);
     if (fresh < 0) return errno;
     // Locked before it gets its name, so the name is never without a lock.
-    bool is_written = flock(fresh, LOCK_EX | LOCK_NB) == 0 && write_all(fresh, text) &&
-                      (!must_fsync || fsync(fresh) == 0) && rename(temporary, path) == 0;
+    bool is_written = flock(fresh, LOCK_EX | LOCK_NB) == 0 && disk_write(fresh, text, NULL) &&
+                      (!must_fsync || disk_sync(fresh)) &&
+                      disk_rename(AT_FDCWD, temporary, AT_FDCWD, path);
     if (!is_written) {
         int error = errno;
-        unlink(temporary);
+        disk_clean_up(AT_FDCWD, temporary);
         close(fresh);
         return error;
     }
     if (*file >= 0) close(*file);
     *file = fresh;
-    return must_fsync && !sync_folder_of(path) ? errno : 0;
+    return must_fsync && !disk_sync_folder_of(path) ? errno : 0;
 }

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "server/base/disk.h"
 #include "server/base/mem.h"
 #include "server/config/config_internal.h"
 
@@ -38,37 +39,6 @@ static enum status file_read(const char *path, struct buffer *out) {
     return status;
 }
 
-static bool write_all(int fd, struct bytes content) {
-    while (content.len > 0) {
-        ssize_t put = write(fd, content.data, content.len);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return false;
-        content = bytes_from(content, (size_t)put);
-    }
-    return true;
-}
-
-/* Makes the rename survive a power cut. */
-static bool sync_folder_of(const char *path) {
-    char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-    if (slash == NULL) {
-        memcpy(folder, ".", 2);
-    } else if (len == 0) {
-        memcpy(folder, "/", 2);
-    } else {
-        bytes_to_text(bytes_of(path, len), folder, sizeof(folder));
-    }
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool is_done = fsync(fd) == 0;
-    int reason = errno;
-    close(fd);
-    errno = reason;
-    return is_done;
-}
-
 /* The temporary file lies beside the target, so that the rename stays within one file system. */
 static enum status replace_resolved(const char *path, struct bytes content) {
     struct buffer name = {0};
@@ -78,20 +48,21 @@ static enum status replace_resolved(const char *path, struct bytes content) {
     buffer_append_u8(&name, 0);
     char *temporary = (char *)name.data;
     int fd = mkostemp(temporary, O_CLOEXEC);
-    bool is_done = fd >= 0 && write_all(fd, content) && fchmod(fd, mode) == 0 && fsync(fd) == 0;
+    bool is_done =
+        fd >= 0 && disk_write(fd, content, NULL) && fchmod(fd, mode) == 0 && disk_sync(fd);
     int reason = errno;
     if (fd >= 0 && close(fd) != 0 && is_done) {
         is_done = false;
         reason = errno;
     }
-    if (is_done && rename(temporary, path) != 0) {
+    if (is_done && !disk_rename(AT_FDCWD, temporary, AT_FDCWD, path)) {
         is_done = false;
         reason = errno;
     }
-    if (!is_done && fd >= 0) unlink(temporary);
+    if (!is_done && fd >= 0) disk_clean_up(AT_FDCWD, temporary);
     buffer_deinit(&name);
     errno = reason;
-    return is_done && sync_folder_of(path) ? STATUS_OK : STATUS_IO_ERROR;
+    return is_done && disk_sync_folder_of(path) ? STATUS_OK : STATUS_IO_ERROR;
 }
 
 static enum status file_replace(const char *path, struct bytes content) {

@@ -7,6 +7,7 @@
 #include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/resp/request.h"
 
 enum { BLOCK_BYTES = 64 * 1024, NO_DATABASE = -1 };
 
@@ -50,29 +51,13 @@ struct journal_reader {
 
 /* -- units -- */
 
-static void append_bulk(struct buffer *out, struct bytes word) {
-    buffer_append_u8(out, '$');
-    buffer_append_i64(out, (int64_t)word.len);
-    buffer_append(out, "\r\n", 2);
-    buffer_append_bytes(out, word);
-    buffer_append(out, "\r\n", 2);
-}
-
-static void append_command(struct buffer *out, const struct bytes *argv, uint32_t argc) {
-    buffer_append_u8(out, '*');
-    buffer_append_i64(out, argc);
-    buffer_append(out, "\r\n", 2);
-    for (uint32_t i = 0; i < argc; i++)
-        append_bulk(out, argv[i]);
-}
-
 void journal_unit_add(struct journal_unit *unit, uint32_t db, const struct bytes *argv,
                       uint32_t argc) {
     if (unit->count == unit->cap) {
         unit->cap = unit->cap == 0 ? 8 : unit->cap * 2;
         unit->effects = mem_realloc(unit->effects, unit->cap * sizeof(*unit->effects));
     }
-    append_command(&unit->bytes, argv, argc);
+    request_append(&unit->bytes, argv, argc);
     unit->effects[unit->count++] =
         (struct journal_effect){.db = db, .end = unit->bytes.len, .targets = JOURNAL_FOR_ALL};
 }
@@ -219,7 +204,7 @@ static void select_database(struct journal *journal, uint32_t db) {
     struct bytes argv[2] = {BYTES_LITERAL("SELECT"),
                             bytes_of(number, number_format_u64(db, number))};
     struct buffer text = {0};
-    append_command(&text, argv, 2);
+    request_append(&text, argv, 2);
     append_bytes(journal, buffer_view(&text));
     buffer_deinit(&text);
     journal->database = (int)db;

@@ -120,8 +120,4 @@ struct data_type {
 
     /* Adds the value to the digest: its elements alone (keyspace/digest.h). */
     void (*digest)(const struct record *record, struct digest *digest);
-
-    /* Writes commands that build the value anew (AOF rewrite without preamble); next to come with
-     * the AOF. NULL: not there. */
-    void (*rewrite)(const struct record *record, struct buffer *out);
 };

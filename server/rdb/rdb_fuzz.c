@@ -8,10 +8,12 @@
 #include "server/base/mem.h"
 #include "server/rdb/rdb_blob.h"
 #include "server/rdb/rdb_check.h"
+#include "server/rdb/rdb_commands.h"
 #include "server/rdb/rdb_dump.h"
 #include "server/rdb/rdb_file.h"
 #include "server/rdb/rdb_reader.h"
 #include "server/rdb/rdb_writer.h"
+#include "server/resp/request.h"
 
 /* Hands the input out in pieces of changing size, so that every border falls everywhere. */
 struct dribble {
@@ -198,6 +200,34 @@ static void read_as_value(struct bytes input) {
     rdb_reader_deinit(&reader);
 }
 
+static enum status keep(void *context, struct bytes bytes) {
+    buffer_append_bytes(context, bytes);
+    return STATUS_OK;
+}
+
+/* Whatever is accepted becomes whole commands. */
+static void read_as_commands(struct bytes input) {
+    const struct request_limits limits = {
+        .bulk_max = UINT32_MAX, .multibulk_max = INT32_MAX, .is_authenticated = true};
+    struct dribble dribble = {.left = input, .step = input.len % 97};
+    struct rdb_reader reader;
+    struct buffer commands = {0};
+    rdb_reader_init(&reader, (struct rdb_source){dribble_fill, &dribble});
+    enum status status = rdb_write_as_commands(&reader, (struct rdb_sink){keep, &commands});
+    ASSERT(status == reader.error.status);
+    rdb_reader_deinit(&reader);
+    struct bytes left = buffer_view(&commands);
+    struct request request = {0};
+    while (status == STATUS_OK && left.len > 0) {
+        size_t used = 0;
+        size_t need = 0;
+        ASSERT(request_parse(&request, left, &limits, &used, &need) == REQUEST_COMPLETE);
+        left = bytes_from(left, used);
+    }
+    request_deinit(&request);
+    buffer_deinit(&commands);
+}
+
 static void read_as_blob(struct bytes input, enum rdb_blob_kind kind) {
     struct rdb_blob blob = {.kind = kind, .len = input.len};
     if (!rdb_blob_is_valid(kind, input, &blob.count)) return;
@@ -211,6 +241,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     struct bytes input = bytes_of(data, len);
     read_as_file(input);
     read_as_value(input);
+    read_as_commands(input);
     for (int kind = RDB_BLOB_LISTPACK; kind <= RDB_BLOB_INTSET; kind++)
         read_as_blob(input, (enum rdb_blob_kind)kind);
     return 0;

@@ -1,5 +1,6 @@
 #include "server/rdb/rdb_stream_node.h"
 
+#include "server/base/check.h"
 #include "server/structs/listpack.h"
 
 /* Where a walk stands; `at` is 0 behind the last element, and after anything that is amiss. */
@@ -76,5 +77,58 @@ bool rdb_stream_node_read(const uint8_t *block, struct rdb_stream_node *out) {
     }
     if (node.living_count != (uint64_t)living || seen_deleted != deleted) return false;
     *out = node;
+    return true;
+}
+
+/* -- entries of a node that was accepted -- */
+
+static uint64_t number_at(const uint8_t *block, size_t place) {
+    int64_t number = 0;
+    bool is_number = listpack_get_i64(block, place, &number);
+    ASSERT(is_number);
+    return (uint64_t)number;
+}
+
+static size_t skip_elements(const uint8_t *block, size_t place, uint64_t count) {
+    for (; count > 0; count--)
+        place = listpack_next(block, place);
+    return place;
+}
+
+static void begin_walk(const uint8_t *block, struct rdb_stream_cursor *cursor) {
+    size_t place = skip_elements(block, listpack_first(block), 2);
+    cursor->has_begun = true;
+    cursor->name_count = number_at(block, place);
+    cursor->names = listpack_next(block, place);
+    cursor->next = skip_elements(block, cursor->names, cursor->name_count + 1);
+}
+
+bool rdb_stream_node_next(const uint8_t *block, struct rdb_stream_cursor *cursor,
+                          struct rdb_stream_entry *out) {
+    if (!cursor->has_begun) begin_walk(block, cursor);
+    size_t place = cursor->next;
+    if (place == 0) return false;
+    uint64_t flags = number_at(block, place);
+    place = listpack_next(block, place);
+    struct rdb_stream_entry entry = {
+        .ms_diff = number_at(block, place),
+        .is_deleted = (flags & RDB_STREAM_ENTRY_DELETED) != 0,
+        .has_own_names = (flags & RDB_STREAM_ENTRY_SAME_FIELDS) == 0,
+        .field_count = cursor->name_count,
+        .names = cursor->names,
+    };
+    place = listpack_next(block, place);
+    entry.seq_diff = number_at(block, place);
+    place = listpack_next(block, place);
+    if (entry.has_own_names) {
+        entry.field_count = number_at(block, place);
+        entry.names = place = listpack_next(block, place);
+        place = skip_elements(block, place, entry.field_count * 2);
+    } else {
+        entry.values = place;
+        place = skip_elements(block, place, entry.field_count);
+    }
+    cursor->next = listpack_next(block, place); // Behind the count of elements.
+    *out = entry;
     return true;
 }

@@ -3,7 +3,6 @@
  * has arrived whole; straight from the link when the options say so.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +10,7 @@
 
 #include "server/aof/aof.h"
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/fault_stack.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
@@ -100,17 +100,6 @@ static enum status take_from_file(void *state, uint8_t *out, size_t cap, size_t 
     return STATUS_OK;
 }
 
-static bool write_all(int file, const uint8_t *data, size_t len) {
-    while (len > 0) {
-        ssize_t written = write(file, data, len);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) return false;
-        data += written;
-        len -= (size_t)written;
-    }
-    return true;
-}
-
 /* Writes what comes to the temporary file, until everything is there. */
 static enum status fill_file(struct loader *loader, const char *name) {
     enum { CHUNK_BYTES = 256 * 1024 };
@@ -123,7 +112,8 @@ static enum status fill_file(struct loader *loader, const char *name) {
         if (status != STATUS_OK || len == 0) break;
         unsynced += len;
         bool is_due = unsynced >= SYNC_EVERY_BYTES;
-        if (!write_all(loader->file, chunk, len) || (is_due && fdatasync(loader->file) != 0)) {
+        if (!disk_write(loader->file, bytes_of(chunk, len), NULL) ||
+            (is_due && !disk_sync_data(loader->file))) {
             log_warning("Write error while receiving the snapshot to '%s': %s", name,
                         strerror(errno));
             status = STATUS_IO_ERROR;
@@ -143,7 +133,7 @@ static enum status receive_to_file(struct loader *loader) {
     buffer_append_u8(&target, '\0');
     snprintf(temporary, sizeof(temporary), "temp-%lld.%d.rdb", (long long)time(NULL),
              (int)getpid());
-    loader->file = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    loader->file = disk_open(AT_FDCWD, temporary, O_RDWR | O_CREAT | O_TRUNC);
     enum status status = STATUS_IO_ERROR;
     if (loader->file < 0) {
         log_warning("Opening the temp file needed for MASTER <-> REPLICA synchronization: %s",
@@ -152,14 +142,15 @@ static enum status receive_to_file(struct loader *loader) {
         status = fill_file(loader, temporary);
     }
     if (status == STATUS_OK &&
-        (fsync(loader->file) != 0 || rename(temporary, (const char *)target.data) != 0 ||
-         lseek(loader->file, 0, SEEK_SET) != 0)) {
+        (!disk_sync(loader->file) ||
+         !disk_rename(AT_FDCWD, temporary, AT_FDCWD, (const char *)target.data) ||
+         !disk_sync_folder_of(temporary) || lseek(loader->file, 0, SEEK_SET) != 0)) {
         log_warning("Failed trying to rename the temp DB into %s in MASTER <-> REPLICA "
                     "synchronization: %s",
                     (const char *)target.data, strerror(errno));
         status = STATUS_IO_ERROR;
     }
-    if (status != STATUS_OK && loader->file >= 0) unlink(temporary);
+    if (status != STATUS_OK && loader->file >= 0) disk_clean_up(AT_FDCWD, temporary);
     buffer_deinit(&target);
     return status;
 }

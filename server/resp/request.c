@@ -165,3 +165,21 @@ enum request_result request_parse(struct request *request, struct bytes input,
     *out_consumed = at;
     return REQUEST_COMPLETE;
 }
+
+/* -- writing -- */
+
+void request_append_word(struct buffer *out, struct bytes word) {
+    buffer_append_u8(out, '$');
+    buffer_append_i64(out, (int64_t)word.len);
+    buffer_append(out, "\r\n", 2);
+    buffer_append_bytes(out, word);
+    buffer_append(out, "\r\n", 2);
+}
+
+void request_append(struct buffer *out, const struct bytes *argv, uint32_t argc) {
+    buffer_append_u8(out, '*');
+    buffer_append_i64(out, argc);
+    buffer_append(out, "\r\n", 2);
+    for (uint32_t i = 0; i < argc; i++)
+        request_append_word(out, argv[i]);
+}

@@ -4,10 +4,11 @@
  * finds the first complete command and describes its arguments as slices of those bytes. An
  * incomplete command comes back with a lower bound of how many bytes it needs, so that a caller who
  * waits for that many never parses a large command more than a few dozen times, however slowly it
- * trickles in.
+ * trickles in. What is to be sent to another server, or to a log, is written in the same form.
  */
 #pragma once
 
+#include "server/base/buffer.h"
 #include "server/base/bytes.h"
 #include "server/base/compiler.h"
 #include "server/base/words.h"
@@ -50,3 +51,8 @@ void request_deinit(struct request *request);
 MUST_USE enum request_result request_parse(struct request *request, struct bytes input,
                                            const struct request_limits *limits,
                                            size_t *out_consumed, size_t *out_need);
+
+/* Appends a command as a client sends it, or one word of it: whoever does that by word has appended
+ * "*<count>\r\n" before. */
+void request_append(struct buffer *out, const struct bytes *argv, uint32_t argc);
+void request_append_word(struct buffer *out, struct bytes word);

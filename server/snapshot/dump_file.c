@@ -1,11 +1,11 @@
 /* The dump file: written under a temporary name, made durable, then put in place. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/snapshot/snapshot_internal.h"
@@ -23,7 +23,7 @@ static struct dump_file *dump_file_open(struct snapshotter *snapshotter) {
     file->snapshotter = snapshotter;
     snprintf(file->temporary, sizeof(file->temporary), "temp-%d-%llu.rdb", (int)getpid(),
              (unsigned long long)clock_monotonic_us());
-    file->fd = open(file->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    file->fd = disk_open(AT_FDCWD, file->temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (file->fd >= 0) return file;
     log_warning("Failed opening the temporary RDB file %s for saving: %s", file->temporary,
                 strerror(errno));
@@ -32,31 +32,15 @@ static struct dump_file *dump_file_open(struct snapshotter *snapshotter) {
 }
 
 static enum status write_file(void *state, struct bytes bytes) {
-    struct dump_file *file = state;
-    while (bytes.len > 0) {
-        ssize_t written = write(file->fd, bytes.data, bytes.len);
-        if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) {
-            log_warning("Write error while saving the DB to %s: %s", file->temporary,
-                        strerror(errno));
-            return STATUS_IO_ERROR;
-        }
-        bytes = bytes_from(bytes, (size_t)written);
-    }
-    return STATUS_OK;
-}
-
-static bool sync_folder(void) {
-    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool is_synced = fsync(fd) == 0;
-    close(fd);
-    return is_synced;
+    const struct dump_file *file = state;
+    if (disk_write(file->fd, bytes, NULL)) return STATUS_OK;
+    log_warning("Write error while saving the DB to %s: %s", file->temporary, strerror(errno));
+    return STATUS_IO_ERROR;
 }
 
 static enum status sync_file(void *state) {
     const struct dump_file *file = state;
-    if (fsync(file->fd) == 0) return STATUS_OK;
+    if (disk_sync(file->fd)) return STATUS_OK;
     log_warning("Error syncing temp DB file %s: %s", file->temporary, strerror(errno));
     return STATUS_IO_ERROR;
 }
@@ -65,7 +49,7 @@ static enum status sync_file(void *state) {
  * never takes the place of one that SHUTDOWN has just written. */
 static enum status put_in_place(const struct dump_file *file) {
     const char *name = file->snapshotter->options.options->file_name;
-    if (rename(file->temporary, name) != 0 || !sync_folder()) {
+    if (!disk_rename(AT_FDCWD, file->temporary, AT_FDCWD, name) || !disk_sync_folder_of(name)) {
         log_warning("Error moving temp DB file %s to the final destination %s: %s", file->temporary,
                     name, strerror(errno));
         return STATUS_IO_ERROR;
@@ -75,7 +59,7 @@ static enum status put_in_place(const struct dump_file *file) {
 
 static void dump_file_close(struct dump_file *file, enum status status) {
     close(file->fd);
-    if (status != STATUS_OK) unlink(file->temporary);
+    if (status != STATUS_OK) disk_clean_up(AT_FDCWD, file->temporary);
     mem_free(file);
 }
 
@@ -132,7 +116,8 @@ bool snapshot_save_in_background(struct snapshotter *snapshotter,
     }
     file->fn = fn;
     file->arg = arg;
-    const struct snapshot_sink sink = {write_file, sync_file, done_file, file};
+    const struct snapshot_sink sink = {
+        .write = write_file, .finish = sync_file, .done = done_file, .state = file};
     if (snapshot_begin(snapshotter, &sink) != NULL) return true;
     dump_file_close(file, STATUS_BUSY);
     snapshotter->is_saving = false;

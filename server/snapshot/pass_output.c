@@ -25,16 +25,17 @@ static enum status gather(void *context, struct bytes bytes) {
 
 void pass_output_init(struct snapshot_pass *pass) {
     const struct snapshot_options *options = pass->snapshotter->options.options;
+    bool is_compressing = options->is_compressing && !pass->sink.is_read_at_once;
     pthread_mutex_init(&pass->lock, NULL);
     pthread_cond_init(&pass->has_output, NULL);
     pthread_cond_init(&pass->has_room, NULL);
     rdb_writer_init(&pass->main.writer, &(struct rdb_writer_options){
                                             .sink = {gather, pass},
                                             .has_checksum = options->has_checksum,
-                                            .is_compressing = options->is_compressing,
+                                            .is_compressing = is_compressing,
                                         });
     rdb_writer_init(&pass->side.writer,
-                    &(struct rdb_writer_options){.is_compressing = options->is_compressing});
+                    &(struct rdb_writer_options){.is_compressing = is_compressing});
     pass->main.database = -1;
 }
 

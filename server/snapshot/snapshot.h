@@ -84,6 +84,7 @@ struct snapshot_sink {
      * the pass's thread inside an exclusive section. */
     void (*done)(void *state, enum status status);
     void *state;
+    bool is_read_at_once; /* Compressing strings for it would be for nothing. */
 };
 
 /* Begins a pass over everything as it is now. Everything parked; O(1). NULL when PASS_MAX passes

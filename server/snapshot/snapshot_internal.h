@@ -124,7 +124,7 @@ void snapshot_note_longest(_Atomic uint64_t *longest, uint64_t us);
 
 /* -- pass_output.c: lanes and the sink -- */
 
-void pass_output_init(struct snapshot_pass *pass);
+void pass_output_init(struct snapshot_pass *pass); /* The sink is set. */
 void pass_output_deinit(struct snapshot_pass *pass);
 /* Starts the thread that feeds the sink; everything was written, waits until it has got it. */
 void pass_output_start(struct snapshot_pass *pass);

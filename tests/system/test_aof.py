@@ -207,8 +207,6 @@ def test_a_missing_file_or_manifest_is_refused(lab):
 
 
 def test_options_that_cannot_be(lab):
-    node = lab.node({**AOF, 'aof-use-rdb-preamble': 'no'}, start=False)
-    assert 'aof-use-rdb-preamble' in refusal(node)
     node = lab.node({**AOF, 'appendfilename': 'a/b'}, start=False)
     assert "appendfilename can't be a path, just a filename" in refusal(node)
 
@@ -319,8 +317,67 @@ def test_a_rewrite_makes_one_base_and_one_increment(lab, workers):
     assert crash(node).call('GET', 'n') == b'201'
 
 
-def test_writes_during_rewrites_are_neither_lost_nor_done_twice(lab):
-    node = lab.node(AOF, workers=4)
+def fill_streams(node):
+    for index in range(1, 101):
+        node.call('XADD', 'x', '%d-1' % index, 'f%d' % (index % 3), index, 'g', b'\r\n\0')
+    node.call('XDEL', 'x', '50-1', '100-1')
+    node.call('XGROUP', 'CREATE', 'x', 'g', '0')
+    node.call('XREADGROUP', 'GROUP', 'g', 'alice', 'COUNT', '10', 'STREAMS', 'x', '>')
+    node.call('XREADGROUP', 'GROUP', 'g', 'bob', 'COUNT', '5', 'STREAMS', 'x', '>')
+    node.call('XACK', 'x', 'g', '1-1')
+    node.call('XGROUP', 'CREATECONSUMER', 'x', 'g', 'idle')
+    node.call('XGROUP', 'CREATE', 'none', 'g', '$', 'MKSTREAM')
+
+
+def streams(node):
+    """All of them, but for when a consumer was last seen."""
+    def without_times(value):
+        if not isinstance(value, list):
+            return value
+        return [without_times(one) for index, one in enumerate(value) if index == 0 or value[index - 1] != b'seen-time']
+    full = [node.call('XINFO', 'STREAM', key, 'FULL', 'COUNT', '0') for key in ('x', 'none')]
+    return [without_times([one for name, one in zip(items[::2], items[1::2]) if not name.startswith(b'radix')])
+            for items in full]
+
+
+@needs_redis
+def test_a_base_of_commands(lab, workers):
+    node = lab.node({**AOF, 'aof-use-rdb-preamble': 'no', 'aof-timestamp-enabled': 'yes'}, workers=workers)
+    assert files(node, '*.base.*') == ['appendonly.aof.1.base.aof']
+    with node.connect() as connection:
+        write_everything(connection, 31, count=800)
+    fill_streams(node)
+    for start in range(0, 20000, 1000):
+        node.call('RPUSH', 'long', *range(start, start + 1000))
+        node.call('ZADD', 'wide', *[word for number in range(start, start + 1000) for word in (number / 7, number)])
+    node.call('RPUSH', 'long', 'y' * 300000)
+    node.call('SET', 'big', 'z' * 3000000)
+    before, before_streams = digest(node), streams(node)
+    rewrite(node)
+    assert files(node) == ['appendonly.aof.2.base.aof', 'appendonly.aof.2.incr.aof', 'appendonly.aof.manifest']
+    with open(os.path.join(folder(node), 'appendonly.aof.2.base.aof'), 'rb') as base:
+        text = base.read()
+    assert text.startswith(b'#TS:')
+    assert max(len(command) for command in words(text)) == 2 + 2 * 64
+    crash(node)
+    assert digest(node) == before
+    assert streams(node) == before_streams
+    assert node.stop() == 0
+    real = lab.redis(AOF, start=False)
+    shutil.copytree(folder(node), folder(real))
+    real.start()
+    assert digest(real) == before
+    assert streams(real) == before_streams
+    node.start()
+    node.call('CONFIG', 'SET', 'aof-use-rdb-preamble', 'yes')
+    rewrite(node)
+    assert files(node, '*.base.*') == ['appendonly.aof.3.base.rdb']
+    assert digest(node) == before
+
+
+@pytest.mark.parametrize('preamble', ['yes', 'no'])
+def test_writes_during_rewrites_are_neither_lost_nor_done_twice(lab, preamble):
+    node = lab.node({**AOF, 'aof-use-rdb-preamble': preamble}, workers=4)
     node.call('DEBUG', 'POPULATE', '50000')
     clients = [node.connect() for _ in range(4)]
     for round_ in range(5):

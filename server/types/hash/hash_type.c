@@ -173,42 +173,6 @@ static void digest(const struct record *record, struct digest *digest) {
     hash_walk(record, 0, 0, digest_pair, digest);
 }
 
-static void append_bulk(struct buffer *out, struct bytes bytes) {
-    buffer_append_format(out, "$%zu\r\n", bytes.len);
-    buffer_append_bytes(out, bytes);
-    buffer_append_text(out, "\r\n");
-}
-
-/* HMSET commands of a bounded number of pairs. */
-struct rewriter {
-    struct buffer *out;
-    struct bytes key;
-    size_t left; /* Pairs of the hash to come, and of the command that was begun. */
-    size_t left_in_command;
-};
-
-static void rewrite_pair(void *arg, const struct hash_pair *pair) {
-    enum { PAIRS_MAX = 64 };
-    struct rewriter *rewriter = arg;
-    if (rewriter->left_in_command == 0) {
-        size_t count = rewriter->left < PAIRS_MAX ? rewriter->left : PAIRS_MAX;
-        buffer_append_format(rewriter->out, "*%zu\r\n", 2 + 2 * count);
-        append_bulk(rewriter->out, BYTES_LITERAL("HMSET"));
-        append_bulk(rewriter->out, rewriter->key);
-        rewriter->left_in_command = count;
-    }
-    char scratch[NUMBER_TEXT_MAX];
-    append_bulk(rewriter->out, element_text(&pair->field, scratch));
-    append_bulk(rewriter->out, element_text(&pair->value, scratch));
-    rewriter->left--;
-    rewriter->left_in_command--;
-}
-
-static void rewrite(const struct record *record, struct buffer *out) {
-    struct rewriter rewriter = {.out = out, .key = record_key(record), .left = hash_count(record)};
-    hash_walk(record, 0, 0, rewrite_pair, &rewriter);
-}
-
 const struct data_type hash_type = {
     .name = "hash",
     .code = RECORD_HASH,
@@ -224,5 +188,4 @@ const struct data_type hash_type = {
     .loads = loads,
     .load = load,
     .digest = digest,
-    .rewrite = rewrite,
 };

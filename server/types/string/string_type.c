@@ -78,17 +78,6 @@ static void digest(const struct record *record, struct digest *digest) {
     digest_mix(digest, string_view(record, scratch));
 }
 
-static void rewrite(const struct record *record, struct buffer *out) {
-    char scratch[NUMBER_TEXT_MAX];
-    struct bytes key = record_key(record);
-    struct bytes value = string_view(record, scratch);
-    buffer_append_format(out, "*3\r\n$3\r\nSET\r\n$%zu\r\n", key.len);
-    buffer_append_bytes(out, key);
-    buffer_append_format(out, "\r\n$%zu\r\n", value.len);
-    buffer_append_bytes(out, value);
-    buffer_append_text(out, "\r\n");
-}
-
 const struct data_type string_type = {
     .name = "string",
     .code = RECORD_STRING,
@@ -103,6 +92,5 @@ const struct data_type string_type = {
     .share = share,
     .loads = loads,
     .load = load,
-    .rewrite = rewrite,
     .digest = digest,
 };
