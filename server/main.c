@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "server/acl/acl.h"
 #include "server/admin/admin.h"
 #include "server/aof/aof.h"
 #include "server/base/background.h"
@@ -50,25 +51,11 @@ enum {
     STOP_GRACE_MS = 1000,
 };
 
-struct security_options {
-    char *password;
-};
-
-static const struct option security_option_rows[] = {
-    {
-        .name = "requirepass",
-        .field = OPTION_STRING(struct security_options, password),
-        .live = true,
-        .secret = true,
-        .doc = "Password of the default user; empty lets everybody in.",
-    },
-};
-
 struct server {
     struct config *config;
     struct network_options network_options;
     struct lifecycle_options lifecycle_options;
-    struct security_options security_options;
+    struct acl_options acl_options;
     struct data_type_options type_options;
     struct pubsub_options pubsub_options;
     struct snapshot_options snapshot_options;
@@ -96,13 +83,6 @@ struct server {
 
 /* -- options -- */
 
-static bool apply_security(void *context, struct config_change *change) {
-    struct server *server = context;
-    (void)change;
-    dispatcher_set_password(server->dispatcher, server->security_options.password);
-    return true;
-}
-
 static bool apply_memory(void *context, struct config_change *change) {
     struct server *server = context;
     (void)change;
@@ -115,6 +95,11 @@ static bool apply_network(void *context, struct config_change *change) {
     (void)change;
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     return true;
+}
+
+static bool apply_acl(void *context, struct config_change *change) {
+    struct server *server = context;
+    return acl_apply_options(server->modules.acl, change);
 }
 
 static uint64_t cron_ms(const struct server *server) {
@@ -154,8 +139,8 @@ static void register_options(struct server *server) {
                     apply_network, server);
     config_register(config, lifecycle_option_rows, lifecycle_option_count,
                     &server->lifecycle_options, apply_lifecycle, server);
-    config_register(config, security_option_rows, ARRAY_COUNT(security_option_rows),
-                    &server->security_options, apply_security, server);
+    config_register(config, acl_option_rows, acl_option_count, &server->acl_options, apply_acl,
+                    server);
     config_register(config, pubsub_option_rows, pubsub_option_count, &server->pubsub_options, NULL,
                     NULL);
     config_register(config, data_type_option_rows, data_type_option_count, &server->type_options,
@@ -256,6 +241,7 @@ static void adjust_descriptor_limit(struct network_options *options) {
 static void reset_statistics(void *state) {
     struct server *server = state;
     observer_reset(server->modules.observer);
+    acl_reset_stats(server->modules.acl);
     replication_reset_stats(server->modules.replication);
 }
 
@@ -407,6 +393,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, replication_commands);
     command_table_add(table, cluster_commands);
     command_table_add(table, migrate_commands);
+    command_table_add(table, acl_commands);
     server->modules.commands = table;
 }
 
@@ -424,6 +411,16 @@ static void create_threads(struct server *server) {
         .tell_cluster = cluster_publish,
     });
     network_set_pubsub(server->modules.network, server->modules.pubsub);
+    network_set_acl(server->modules.network, server->modules.acl);
+    acl_set_hooks(server->modules.acl, &(struct acl_hooks){
+                                           .network = server->modules.network,
+                                           .pubsub = server->modules.pubsub,
+                                           .dispatcher = server->dispatcher,
+                                           .each = network_each,
+                                           .kill = network_kill,
+                                           .describe = network_describe,
+                                           .each_subscription = pubsub_each_own,
+                                       });
     exclusive_add_turn(server->exclusive, &server->node_turn);
     server->node_loop = loop_create("node", &server->node_turn);
     server->node_worker = dispatch_worker_create(server->dispatcher, &server->node_turn);
@@ -439,7 +436,6 @@ static void create_modules(struct server *server) {
     rng_hex(&rng, server->run_id, sizeof(server->run_id) - 1);
     server->modules.journal = journal_create();
     create_keyspace(server);
-    create_commands(server);
     create_threads(server);
     server->lifecycle =
         lifecycle_create(&server->lifecycle_options, server->node_loop, &server->modules);
@@ -499,8 +495,11 @@ static void create_modules(struct server *server) {
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);
     observer_extend_section(server->modules.observer, "Memory", replication_info_memory,
                             replication);
+    observer_extend_section(server->modules.observer, "Stats", acl_info_stats, server->modules.acl);
     dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){
                                                  .redirect = cluster_redirect,
+                                                 .may_run = acl_may_run,
+                                                 .may_read_all_keys = acl_may_read_all_keys,
                                                  .disk_error = disk_error,
                                                  .disk_error_state = server,
                                                  .notify_events = &server->pubsub_options.events,
@@ -520,7 +519,6 @@ static void create_modules(struct server *server) {
                                                  .slow = observer_note_slow,
                                                  .slow_state = server->modules.observer,
                                              });
-    dispatcher_set_password(server->dispatcher, server->security_options.password);
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     dispatcher_apply_memory_options(server->dispatcher);
     track_durations(server);
@@ -545,9 +543,17 @@ static void destroy_modules(struct server *server) {
     databases_set_background(server->databases, NULL, NULL);
     dispatcher_destroy(server->dispatcher);
     databases_destroy(server->databases);
-    command_table_destroy(server->modules.commands);
     exclusive_destroy(server->exclusive);
     journal_destroy(server->modules.journal);
+}
+
+/* The users of the configuration, or of the ACL file, which lies in `dir`. */
+static bool start_acl(struct server *server, char *error, size_t cap) {
+    struct buffer text = {0};
+    bool is_started = acl_start(server->modules.acl, &text);
+    if (!is_started) bytes_to_text(buffer_view(&text), error, cap);
+    buffer_deinit(&text);
+    return is_started;
 }
 
 static int refuse_start(const char *error) {
@@ -641,7 +647,7 @@ static int run(struct server *server) {
     create_modules(server);
     prepare_crash_report(server);
     int status = 1;
-    if (!create_cluster(server, error, sizeof(error)) ||
+    if (!start_acl(server, error, sizeof(error)) || !create_cluster(server, error, sizeof(error)) ||
         !start_serving(server, error, sizeof(error))) {
         refuse_start(error);
     } else if (!start_all(server, error, sizeof(error))) {
@@ -671,9 +677,13 @@ int main(int argc, char **argv) {
     server.config = config_create(&config_file_io);
     server.modules.admin =
         admin_create(&(struct admin_hooks){.reset_statistics = reset_statistics, .state = &server});
+    create_commands(&server);
     register_options(&server);
+    server.modules.acl = acl_create(&server.acl_options, server.modules.commands);
     status = load_options(&server, argc, argv) ? run(&server) : 1;
     config_destroy(server.config); // Before what holds the options' values.
+    acl_destroy(server.modules.acl);
+    command_table_destroy(server.modules.commands);
     admin_destroy(server.modules.admin);
     return status;
 }

@@ -229,7 +229,9 @@ static void exec(struct command_context *context) {
             struct command_context inner;
             dispatch_inner_init(&inner, context, session, queued->entry, queued->argv,
                                 queued->argc);
-            dispatch_inner(&inner, queued->entry);
+            if (access_admit_queued(context->modules->dispatcher, session, queued->entry,
+                                    queued->argv, queued->argc))
+                dispatch_inner(&inner, queued->entry);
         }
     }
     context_propagate_nothing(context); // The commands have noted their own effects.

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/acl/acl.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
@@ -64,8 +65,7 @@ void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix
     client->worker = worker;
     client->fd = fd;
     session_init(&client->session, id, &client->out);
-    client->session.is_authenticated =
-        (dispatcher_admission(network->dispatcher) & ADMISSION_AUTH) == 0;
+    acl_session_begin(network->acl, &client->session);
     socket_prepare(fd, !is_unix, is_unix ? 0 : (int)network->options->keepalive_s);
     name_peers(client, is_unix);
     ev_io_init(&client->reader, on_readable, fd, EV_READ);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "server/acl/acl.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
@@ -122,7 +123,7 @@ static void turn_away(struct network *network, int fd, const char *text) {
 
 static bool is_protected(const struct network *network, int fd) {
     if (!network->options->protected_mode) return false;
-    if ((dispatcher_admission(network->dispatcher) & ADMISSION_AUTH) != 0) return false;
+    if (!acl_default_has_no_password(network->acl)) return false;
     struct sockaddr_storage peer;
     socklen_t len = sizeof(peer);
     if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0) return false;
@@ -356,6 +357,10 @@ void network_retry_paused(struct network *network) {
 }
 
 /* -- messages -- */
+
+void network_set_acl(struct network *network, struct acl *acl) {
+    network->acl = acl;
+}
 
 void network_set_pubsub(struct network *network, struct pubsub *pubsub) {
     network->pubsub = pubsub;

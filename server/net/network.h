@@ -79,6 +79,12 @@ void network_block_timeout(struct network *network, struct session *session, uin
 /* On the session's worker: closes the connection after what is queued was sent, or at once. */
 void network_close(struct network *network, struct session *session, bool at_once);
 
+/* Everything parked: closes the connection of any worker's client. That of `me`, whose command
+ * runs, is closed when its reply is out. */
+void network_kill(struct network *network, struct session *session, const struct session *me);
+/* On the session's worker or with everything parked: its line of CLIENT LIST, without its end. */
+void network_describe(struct network *network, struct session *session, struct buffer *out);
+
 /* Everything parked: calls fn for each client; false ends the walk. */
 void network_each(struct network *network, bool (*fn)(void *arg, struct session *session),
                   void *arg);
@@ -89,6 +95,8 @@ void network_retry_paused(struct network *network);
 
 /* -- messages -- */
 
+/* Before the workers start: whose users its clients are. */
+void network_set_acl(struct network *network, struct acl *acl);
 /* Before the workers start: whose subscriptions end with a connection. */
 void network_set_pubsub(struct network *network, struct pubsub *pubsub);
 /* True on the thread of this worker. */

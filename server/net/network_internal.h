@@ -100,6 +100,7 @@ struct accept_socket {
 struct network {
     struct network_options *options;
     struct dispatcher *dispatcher;
+    struct acl *acl;
     struct pubsub *pubsub;
     const struct data_type_options *types;
     struct worker *workers;

@@ -165,13 +165,24 @@ static void note_record(void *arg, struct record *record) {
     list->records[list->count++] = record;
 }
 
-void pubsub_list_own(struct pubsub *pubsub, struct session *session, enum subscription_kind kind,
-                     struct name_list *out) {
+void pubsub_list_own(struct pubsub *pubsub, const struct session *session,
+                     enum subscription_kind kind, struct name_list *out) {
     out->count = 0;
     out->records = mem_alloc((session->subscribed[kind] + 1) * sizeof(*out->records));
     if (session->subscriptions == NULL) return;
     struct table_hasher hasher = hasher_of(pubsub);
     table_walk(&session->subscriptions->tables[kind], 0, 0, &hasher, note_record, out);
+}
+
+bool pubsub_each_own(struct pubsub *pubsub, const struct session *session, unsigned kind,
+                     bool (*visit)(void *arg, struct bytes name), void *arg) {
+    struct name_list list;
+    bool goes_on = true;
+    pubsub_list_own(pubsub, session, (enum subscription_kind)kind, &list);
+    for (size_t i = 0; i < list.count && goes_on; i++)
+        goes_on = visit(arg, record_key(list.records[i]));
+    mem_free(list.records);
+    return goes_on;
 }
 
 void pubsub_forget(struct pubsub *pubsub, struct session *session) {
