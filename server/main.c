@@ -87,12 +87,30 @@ static bool apply_memory(void *context, struct config_change *change) {
     struct server *server = context;
     (void)change;
     dispatcher_apply_memory_options(server->dispatcher);
+    network_limit_client_memory(server->modules.network); // It may be a part of maxmemory.
     return true;
+}
+
+/* Nodes of a cluster know each other by their ports. */
+static bool apply_listening(struct server *server, struct config_change *change) {
+    bool has_port = config_change_has(change, "port");
+    if (!has_port && !config_change_has(change, "bind")) return true;
+    bool is_rollback = config_change_is_rollback(change);
+    if (has_port && server->is_cluster && !is_rollback)
+        return config_change_refuse(change, "port",
+                                    "A node of a cluster keeps its port. Restart it with the new "
+                                    "one.");
+    if (network_listen_anew(server->modules.network) || is_rollback) return true;
+    return has_port
+               ? config_change_refuse(change, "port",
+                                      "Unable to listen on this port. Check server logs.")
+               : config_change_refuse(change, "bind", "Failed to bind to specified addresses.");
 }
 
 static bool apply_network(void *context, struct config_change *change) {
     struct server *server = context;
-    (void)change;
+    if (!apply_listening(server, change)) return false;
+    network_limit_client_memory(server->modules.network);
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     return true;
 }
@@ -110,9 +128,16 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
     struct server *server = context;
     const struct lifecycle_options *options = &server->lifecycle_options;
     char error[512];
+    bool has_score = config_change_has(change, "oom-score-adj") ||
+                     config_change_has(change, "oom-score-adj-values");
     log_set_level((enum log_level)options->log_level);
     crash_take_signals(options->has_crash_log);
     loop_timer_start(server->cron, cron_ms(server), cron_ms(server));
+    if (has_score && !lifecycle_apply_oom_score(server->lifecycle) &&
+        !config_change_is_rollback(change))
+        return config_change_refuse(
+            change, "oom-score-adj",
+            "Failed to apply new oom_score_adj configuration, check server logs.");
     if (!config_change_has(change, "dir") ||
         lifecycle_change_directory(server->lifecycle, config_change_is_rollback(change), error,
                                    sizeof(error)))
@@ -521,6 +546,7 @@ static void create_modules(struct server *server) {
                                              });
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     dispatcher_apply_memory_options(server->dispatcher);
+    network_limit_client_memory(server->modules.network);
     track_durations(server);
 }
 
@@ -627,6 +653,7 @@ static bool start_all(struct server *server, char *error, size_t cap) {
     exclusive_end(server->exclusive, NULL);
     if (!is_started) return false;
     lifecycle_write_pid_file(&server->lifecycle_options);
+    lifecycle_apply_oom_score(server->lifecycle); // A refusal is in the log.
     lifecycle_catch_signals(server->lifecycle);
     log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
                (unsigned long long)server->network_options.port,

@@ -186,6 +186,7 @@ struct transaction {
     uint32_t count;
     uint32_t cap;
     uint32_t flags; /* Union of the rows'. */
+    size_t argument_bytes;
     bool is_failed;
     bool is_exclusive; /* One of its commands wants everybody parked. */
 };

@@ -87,6 +87,7 @@ struct session {
 
     struct subscriptions *subscriptions; /* NULL: never subscribed; see server/pubsub. */
     uint32_t subscribed[3];              /* How many: channels, patterns, shard channels. */
+    size_t subscription_bytes;           /* What it holds to know them by. */
     struct session_tracking *tracking;   /* CLIENT TRACKING, see tracking.h; NULL: off. */
     struct key_waiter *waiter;           /* SESSION_BLOCKED_KEYS, see blocking.h. */
     struct long_reply *long_reply;       /* What is left of its last reply, see long_reply.h. */

@@ -80,6 +80,7 @@ void client_create_take(struct worker *worker, int fd, uint64_t id, bool is_unix
     client->next_same_bucket = *bucket;
     *bucket = client;
     worker->stats.connections++;
+    client_note_memory(client);
     ev_io_start(loop_ev(worker->loop), &client->reader);
 }
 
@@ -109,6 +110,7 @@ void client_kill(struct client *client) {
     tracking_stop(worker->network->dispatcher, &client->session);
     client->feed = NULL;
     leave_gate(client);
+    client_forget_memory(client);
     *client->link = client->next;
     if (client->next != NULL) client->next->link = client->link;
     client->next = worker->dying;
@@ -139,11 +141,6 @@ void client_free_dying(struct worker *worker) {
         worker->dying = client->next;
         client_free(client);
     }
-}
-
-size_t client_memory(const struct client *client) {
-    return sizeof(*client) + client->in.cap + client->out.cap +
-           long_reply_pending(&client->session);
 }
 
 /* -- output -- */
@@ -300,6 +297,7 @@ static void flush_each(struct worker *worker) {
         worker->pending = client->next_pending;
         client->is_pending = false;
         flush_client(client);
+        client_note_memory(client);
     }
 }
 
@@ -547,10 +545,7 @@ static void read_into_own(struct client *client) {
     if (!client->is_dying) process_own_buffer(client);
 }
 
-static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
-    (void)ev;
-    (void)events;
-    struct client *client = watcher->data;
+static void read_client(struct client *client) {
     struct worker *worker = client->worker;
     if (client->in.len > 0 || client->is_put_aside ||
         client->session.block != SESSION_NOT_BLOCKED) {
@@ -578,6 +573,14 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
     size_t used = process(client, input);
     if (!client->is_dying && used < input.len)
         buffer_append_bytes(&client->in, bytes_from(input, used));
+}
+
+static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
+    (void)ev;
+    (void)events;
+    struct client *client = watcher->data;
+    read_client(client);
+    client_note_memory(client);
 }
 
 void client_resume(struct client *client) {

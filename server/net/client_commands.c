@@ -127,15 +127,15 @@ static void append_client(const struct network *network, struct session *session
     append_flags(session, out);
     buffer_append_format(
         out,
-        " db=%u sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 "
+        " db=%u sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu "
         "rbs=%zu "
         "rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%.*s redir=%lld resp=%u "
         "lib-name=%s lib-ver=%s",
         session->db, session->subscribed[0], session->subscribed[1], session->subscribed[2],
         session->transaction == NULL ? -1 : (int)transaction_queued(session), in_used, in_free,
-        client == NULL ? 0 : client->out.cap, client == NULL ? 0 : client->out.cap, out_used,
-        client == NULL ? 0 : client->out.cap, memory, out_used > 0 ? "rw" : "r", name,
-        (int)user.len, (const char *)user.data,
+        transaction_bytes(session), client == NULL ? 0 : client->out.cap,
+        client == NULL ? 0 : client->out.cap, out_used, client == NULL ? 0 : client->out.cap,
+        memory, out_used > 0 ? "rw" : "r", name, (int)user.len, (const char *)user.data,
         session->tracking == NULL ? -1LL : (long long)session->tracking->mode.redirect,
         session->reply.resp, session->lib_name == NULL ? "" : session->lib_name,
         session->lib_version == NULL ? "" : session->lib_version);

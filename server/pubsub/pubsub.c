@@ -136,6 +136,7 @@ bool pubsub_subscribe(struct pubsub *pubsub, struct session *session, enum subsc
         &(struct record_spec){.type = RECORD_STRING, .key = name, .payload = BYTES_LITERAL("")});
     table_insert_take(own, record, order, &hasher);
     session->subscribed[kind]++;
+    session->subscription_bytes += mem_usable_size(record);
     add_listener(pubsub, kind, name, order, session->id);
     return true;
 }
@@ -149,6 +150,7 @@ bool pubsub_unsubscribe(struct pubsub *pubsub, struct session *session, enum sub
     struct table_entry entry = table_find_entry(own, name, order);
     if (entry.record == NULL) return false;
     remove_listener(pubsub, kind, name, order, session->id);
+    session->subscription_bytes -= mem_usable_size(entry.record);
     record_free(table_detach(own, &entry, &hasher)); // The name may lie in it.
     session->subscribed[kind]--;
     return true;
