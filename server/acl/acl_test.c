@@ -163,6 +163,8 @@ Test(acl, a_bad_rule_is_named_with_what_is_wrong) {
                "user does not exist"},
         {"(~a", "Unmatched parenthesis in acl selector starting at '(~a'."},
         {"(~a) (", "Unmatched parenthesis in acl selector starting at '('."},
+        {"(~a (~b))", "Error in ACL SETUSER modifier '(~a (~b))': Syntax error"},
+        {"(~a))", "Error in ACL SETUSER modifier '(~a))': Syntax error"},
         {"(on)", "Error in ACL SETUSER modifier '(on)': Syntax error"},
         {"(+get (+set))", "Error in ACL SETUSER modifier '(+get (+set))': Syntax error"},
     };

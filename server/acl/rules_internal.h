@@ -105,7 +105,7 @@ bool user_name_is_valid(struct bytes name);
 bool user_apply(struct acl_user *user, const struct rule_set *rules, const struct bytes *words,
                 uint32_t count, bool is_plain, struct buffer *error);
 
-/* The name is not the password's owner's: constant time. */
+/* Takes the same time whichever passwords there are and whatever they begin with. */
 bool user_has_password(const struct acl_user *user, struct bytes password);
 
 enum access_verdict user_check(const struct acl_user *user, const struct access_request *request,

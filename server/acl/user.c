@@ -182,7 +182,10 @@ static const char *apply_selector(struct acl_user *user, const struct rule_set *
         size_t len = 0;
         while (len < rest.len && !is_blank(rest.data[len]))
             len++;
-        problem = selector_apply(&selector, rules, bytes_of(rest.data, len));
+        // In a file it would be taken for the selector's end.
+        problem = rest.data[len - 1] == ')'
+                      ? "Syntax error"
+                      : selector_apply(&selector, rules, bytes_of(rest.data, len));
         rest = bytes_from(rest, len);
     }
     if (problem != NULL) {

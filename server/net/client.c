@@ -435,7 +435,7 @@ static uint32_t look_ahead(struct client *client, struct bytes input, size_t at,
         at += consumed;
         worker->request_ends[count++] = at;
         // A stranger's next words are read by other rules once its first ones were believed.
-        if (UNLIKELY(!session->is_authenticated)) break;
+        if (UNLIKELY(session->access == SESSION_ACCESS_NONE)) break;
     }
     if (count > 1) dispatch_prefetch(worker->dispatch, session, worker->prepared, count);
     return count;
@@ -470,7 +470,7 @@ static size_t process(struct client *client, struct bytes input) {
     struct session *session = &client->session;
     const struct network_options *options = worker->network->options;
     const struct request_limits limits = {worker->network->types->proto_max_bulk_len, 1024 * 1024,
-                                          session->is_authenticated};
+                                          session->access != SESSION_ACCESS_NONE};
     size_t at = 0;
     give_output_buffer(client);
     dispatch_batch_begin(worker->dispatch);
