@@ -635,6 +635,7 @@ static bool has_to_load(const struct server *server) {
 /* Clients are answered from here on. Their first answer may be LOADING. */
 static bool start_serving(struct server *server, char *error, size_t cap) {
     if (!network_listen(server->modules.network, error, cap)) return false;
+    lifecycle_write_pid_file(&server->lifecycle_options); // Who is answered finds it there.
     if (has_to_load(server)) set_loading(server, true);
     network_start(server->modules.network);
     return true;
@@ -652,7 +653,6 @@ static bool start_all(struct server *server, char *error, size_t cap) {
     set_loading(server, false);
     exclusive_end(server->exclusive, NULL);
     if (!is_started) return false;
-    lifecycle_write_pid_file(&server->lifecycle_options);
     lifecycle_apply_oom_score(server->lifecycle); // A refusal is in the log.
     lifecycle_catch_signals(server->lifecycle);
     log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
@@ -679,6 +679,7 @@ static int run(struct server *server) {
         refuse_start(error);
     } else if (!start_all(server, error, sizeof(error))) {
         network_stop(server->modules.network, 0);
+        lifecycle_remove_pid_file(&server->lifecycle_options);
         refuse_start(error);
     } else {
         loop_run(server->node_loop);
