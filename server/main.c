@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "server/acl/acl.h"
 #include "server/admin/admin.h"
 #include "server/aof/aof.h"
 #include "server/base/background.h"
@@ -51,25 +52,11 @@ enum {
     STOP_GRACE_MS = 1000,
 };
 
-struct security_options {
-    char *password;
-};
-
-static const struct option security_option_rows[] = {
-    {
-        .name = "requirepass",
-        .field = OPTION_STRING(struct security_options, password),
-        .live = true,
-        .secret = true,
-        .doc = "Password of the default user; empty lets everybody in.",
-    },
-};
-
 struct server {
     struct config *config;
     struct network_options network_options;
     struct lifecycle_options lifecycle_options;
-    struct security_options security_options;
+    struct acl_options acl_options;
     struct data_type_options type_options;
     struct pubsub_options pubsub_options;
     struct script_options script_options;
@@ -98,25 +85,41 @@ struct server {
 
 /* -- options -- */
 
-static bool apply_security(void *context, struct config_change *change) {
-    struct server *server = context;
-    (void)change;
-    dispatcher_set_password(server->dispatcher, server->security_options.password);
-    return true;
-}
-
 static bool apply_memory(void *context, struct config_change *change) {
     struct server *server = context;
     (void)change;
     dispatcher_apply_memory_options(server->dispatcher);
+    network_limit_client_memory(server->modules.network); // It may be a part of maxmemory.
     return true;
+}
+
+/* Nodes of a cluster know each other by their ports. */
+static bool apply_listening(struct server *server, struct config_change *change) {
+    bool has_port = config_change_has(change, "port");
+    if (!has_port && !config_change_has(change, "bind")) return true;
+    bool is_rollback = config_change_is_rollback(change);
+    if (has_port && server->is_cluster && !is_rollback)
+        return config_change_refuse(change, "port",
+                                    "A node of a cluster keeps its port. Restart it with the new "
+                                    "one.");
+    if (network_listen_anew(server->modules.network) || is_rollback) return true;
+    return has_port
+               ? config_change_refuse(change, "port",
+                                      "Unable to listen on this port. Check server logs.")
+               : config_change_refuse(change, "bind", "Failed to bind to specified addresses.");
 }
 
 static bool apply_network(void *context, struct config_change *change) {
     struct server *server = context;
-    (void)change;
+    if (!apply_listening(server, change)) return false;
+    network_limit_client_memory(server->modules.network);
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     return true;
+}
+
+static bool apply_acl(void *context, struct config_change *change) {
+    struct server *server = context;
+    return acl_apply_options(server->modules.acl, change);
 }
 
 static uint64_t cron_ms(const struct server *server) {
@@ -127,9 +130,16 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
     struct server *server = context;
     const struct lifecycle_options *options = &server->lifecycle_options;
     char error[512];
+    bool has_score = config_change_has(change, "oom-score-adj") ||
+                     config_change_has(change, "oom-score-adj-values");
     log_set_level((enum log_level)options->log_level);
     crash_take_signals(options->has_crash_log);
     loop_timer_start(server->cron, cron_ms(server), cron_ms(server));
+    if (has_score && !lifecycle_apply_oom_score(server->lifecycle) &&
+        !config_change_is_rollback(change))
+        return config_change_refuse(
+            change, "oom-score-adj",
+            "Failed to apply new oom_score_adj configuration, check server logs.");
     if (!config_change_has(change, "dir") ||
         lifecycle_change_directory(server->lifecycle, config_change_is_rollback(change), error,
                                    sizeof(error)))
@@ -156,8 +166,8 @@ static void register_options(struct server *server) {
                     apply_network, server);
     config_register(config, lifecycle_option_rows, lifecycle_option_count,
                     &server->lifecycle_options, apply_lifecycle, server);
-    config_register(config, security_option_rows, ARRAY_COUNT(security_option_rows),
-                    &server->security_options, apply_security, server);
+    config_register(config, acl_option_rows, acl_option_count, &server->acl_options, apply_acl,
+                    server);
     config_register(config, pubsub_option_rows, pubsub_option_count, &server->pubsub_options, NULL,
                     NULL);
     config_register(config, data_type_option_rows, data_type_option_count, &server->type_options,
@@ -260,6 +270,7 @@ static void adjust_descriptor_limit(struct network_options *options) {
 static void reset_statistics(void *state) {
     struct server *server = state;
     observer_reset(server->modules.observer);
+    acl_reset_stats(server->modules.acl);
     replication_reset_stats(server->modules.replication);
 }
 
@@ -413,6 +424,7 @@ static void create_commands(struct server *server) {
     command_table_add(table, replication_commands);
     command_table_add(table, cluster_commands);
     command_table_add(table, migrate_commands);
+    command_table_add(table, acl_commands);
     server->modules.commands = table;
 }
 
@@ -430,6 +442,16 @@ static void create_threads(struct server *server) {
         .tell_cluster = cluster_publish,
     });
     network_set_pubsub(server->modules.network, server->modules.pubsub);
+    network_set_acl(server->modules.network, server->modules.acl);
+    acl_set_hooks(server->modules.acl, &(struct acl_hooks){
+                                           .network = server->modules.network,
+                                           .pubsub = server->modules.pubsub,
+                                           .dispatcher = server->dispatcher,
+                                           .each = network_each,
+                                           .kill = network_kill,
+                                           .describe = network_describe,
+                                           .each_subscription = pubsub_each_own,
+                                       });
     exclusive_add_turn(server->exclusive, &server->node_turn);
     server->node_loop = loop_create("node", &server->node_turn);
     server->node_worker = dispatch_worker_create(server->dispatcher, &server->node_turn);
@@ -445,7 +467,6 @@ static void create_modules(struct server *server) {
     rng_hex(&rng, server->run_id, sizeof(server->run_id) - 1);
     server->modules.journal = journal_create();
     create_keyspace(server);
-    create_commands(server);
     create_threads(server);
     server->lifecycle =
         lifecycle_create(&server->lifecycle_options, server->node_loop, &server->modules);
@@ -505,8 +526,11 @@ static void create_modules(struct server *server) {
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);
     observer_extend_section(server->modules.observer, "Memory", replication_info_memory,
                             replication);
+    observer_extend_section(server->modules.observer, "Stats", acl_info_stats, server->modules.acl);
     dispatcher_set_hooks(server->dispatcher, &(struct dispatch_hooks){
                                                  .redirect = cluster_redirect,
+                                                 .may_run = acl_may_run,
+                                                 .may_read_all_keys = acl_may_read_all_keys,
                                                  .disk_error = disk_error,
                                                  .disk_error_state = server,
                                                  .notify_events = &server->pubsub_options.events,
@@ -528,9 +552,9 @@ static void create_modules(struct server *server) {
                                                  .slow = observer_note_slow,
                                                  .slow_state = server->modules.observer,
                                              });
-    dispatcher_set_password(server->dispatcher, server->security_options.password);
     dispatcher_limit_tracking(server->dispatcher, server->network_options.tracking_max_keys);
     dispatcher_apply_memory_options(server->dispatcher);
+    network_limit_client_memory(server->modules.network);
     track_durations(server);
 }
 
@@ -553,9 +577,17 @@ static void destroy_modules(struct server *server) {
     databases_set_background(server->databases, NULL, NULL);
     dispatcher_destroy(server->dispatcher);
     databases_destroy(server->databases);
-    command_table_destroy(server->modules.commands);
     exclusive_destroy(server->exclusive);
     journal_destroy(server->modules.journal);
+}
+
+/* The users of the configuration, or of the ACL file, which lies in `dir`. */
+static bool start_acl(struct server *server, char *error, size_t cap) {
+    struct buffer text = {0};
+    bool is_started = acl_start(server->modules.acl, &text);
+    if (!is_started) bytes_to_text(buffer_view(&text), error, cap);
+    buffer_deinit(&text);
+    return is_started;
 }
 
 static int refuse_start(const char *error) {
@@ -611,6 +643,7 @@ static bool has_to_load(const struct server *server) {
 /* Clients are answered from here on. Their first answer may be LOADING. */
 static bool start_serving(struct server *server, char *error, size_t cap) {
     if (!network_listen(server->modules.network, error, cap)) return false;
+    lifecycle_write_pid_file(&server->lifecycle_options); // Who is answered finds it there.
     if (has_to_load(server)) set_loading(server, true);
     network_start(server->modules.network);
     return true;
@@ -628,7 +661,7 @@ static bool start_all(struct server *server, char *error, size_t cap) {
     set_loading(server, false);
     exclusive_end(server->exclusive, NULL);
     if (!is_started) return false;
-    lifecycle_write_pid_file(&server->lifecycle_options);
+    lifecycle_apply_oom_score(server->lifecycle); // A refusal is in the log.
     lifecycle_catch_signals(server->lifecycle);
     log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
                (unsigned long long)server->network_options.port,
@@ -649,11 +682,12 @@ static int run(struct server *server) {
     create_modules(server);
     prepare_crash_report(server);
     int status = 1;
-    if (!create_cluster(server, error, sizeof(error)) ||
+    if (!start_acl(server, error, sizeof(error)) || !create_cluster(server, error, sizeof(error)) ||
         !start_serving(server, error, sizeof(error))) {
         refuse_start(error);
     } else if (!start_all(server, error, sizeof(error))) {
         network_stop(server->modules.network, 0);
+        lifecycle_remove_pid_file(&server->lifecycle_options);
         refuse_start(error);
     } else {
         loop_run(server->node_loop);
@@ -691,9 +725,13 @@ int main(int argc, char **argv) {
     server.config = config_create(&config_file_io);
     server.modules.admin =
         admin_create(&(struct admin_hooks){.reset_statistics = reset_statistics, .state = &server});
+    create_commands(&server);
     register_options(&server);
+    server.modules.acl = acl_create(&server.acl_options, server.modules.commands);
     status = load_options(&server, argc, argv) ? run(&server) : 1;
     config_destroy(server.config); // Before what holds the options' values.
+    acl_destroy(server.modules.acl);
+    command_table_destroy(server.modules.commands);
     admin_destroy(server.modules.admin);
     return status;
 }

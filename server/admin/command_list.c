@@ -104,31 +104,18 @@ struct key_positions {
     uint32_t count;
 };
 
-static const struct command *resolve(const struct command_context *context,
-                                     const struct bytes *argv, uint32_t argc) {
-    const struct command *command = command_table_find(context->modules->commands, argv[0]);
-    if (!command || !command->subcommands || argc < 2) return command;
-    const struct command *child = command_find_subcommand(command, argv[1]);
-    return child;
-}
-
-static bool arity_fits(const struct command *command, uint32_t argc) {
-    return command->arity >= 0 ? argc == (uint32_t)command->arity
-                               : argc >= (uint32_t)-command->arity;
-}
-
 /* Finds the keys of the command line that begins at argument 2; false after an error was answered.
  */
 static bool find_keys(struct command_context *context, struct key_positions *out) {
     const struct bytes *argv = context->argv + 2;
     uint32_t argc = context->argc - 2;
-    const struct command *command = resolve(context, argv, argc);
+    const struct command *command = command_table_find_line(context->modules->commands, argv, argc);
     const char *error = NULL;
     if (!command)
         error = "ERR Invalid command specified";
     else if (!command_has_keys(command))
         error = "ERR The command has no key arguments";
-    else if (!arity_fits(command, argc))
+    else if (!command_arity_fits(command, argv, argc))
         error = "ERR Invalid number of arguments specified for command";
     if (error) {
         reply_error(context->reply, error);

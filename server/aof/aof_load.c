@@ -190,7 +190,7 @@ static void begin_session(struct load *load) {
     session_deinit(&load->session);
     session_init(&load->session, 0, &load->out);
     load->session.kind = SESSION_LOADER;
-    load->session.is_authenticated = true;
+    session_trust(&load->session);
     load->session.reply.is_muted = true;
 }
 

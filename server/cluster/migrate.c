@@ -266,7 +266,7 @@ static void delete_taken(struct migrate_job *job) {
         struct session session;
         session_init(&session, 0, &out);
         session.kind = SESSION_INTERNAL;
-        session.is_authenticated = true;
+        session_trust(&session);
         session.reply.is_muted = true;
         session.db = job->db;
         session.hold = job->hold;

@@ -207,7 +207,7 @@ bool context_block(struct command_context *context, const struct block_request *
     waiter->proxy.db = session->db;
     waiter->proxy.reply.resp = session->reply.resp;
     waiter->proxy.reply.is_muted = session->reply.is_muted;
-    waiter->proxy.is_authenticated = true;
+    session_trust(&waiter->proxy); // It was admitted.
     waiter->proxy.is_readonly = session->is_readonly;
     waiter->proxy.is_no_touch = session->is_no_touch;
     if (request->argv != NULL) {

@@ -201,6 +201,13 @@ const struct command_entry *command_table_resolve(const struct command_table *ta
     return NULL;
 }
 
+const struct command *command_table_find_line(const struct command_table *table,
+                                              const struct bytes *argv, uint32_t argc) {
+    const struct command_entry *container = NULL;
+    const struct command_entry *entry = command_table_resolve(table, argv, argc, &container);
+    return entry == NULL ? NULL : entry->row;
+}
+
 const struct command_entry *command_table_entry(const struct command_table *table,
                                                 const struct command *row) {
     for (uint32_t i = 0; i < table->count; i++) {

@@ -84,6 +84,14 @@ enum {
     KEY_VARIABLE_FLAGS = 1 << 10,
 };
 
+/* Which arguments name channels, for the rules about them. */
+enum channel_arguments {
+    CHANNELS_NONE,
+    CHANNELS_FIRST,    /* The first one. */
+    CHANNELS_ALL,      /* All from the first on. */
+    CHANNELS_PATTERNS, /* The same, and they are patterns. */
+};
+
 enum key_spec_begin { KEY_BEGIN_NONE, KEY_BEGIN_INDEX, KEY_BEGIN_KEYWORD, KEY_BEGIN_UNKNOWN };
 enum key_spec_find { KEY_FIND_RANGE, KEY_FIND_COUNT, KEY_FIND_UNKNOWN };
 
@@ -177,6 +185,7 @@ struct command {
     uint8_t class;    /* enum command_class */
     uint32_t flags;
     uint32_t categories;
+    uint8_t channels; /* enum channel_arguments */
     struct key_spec keys[COMMAND_KEY_SPEC_MAX];
     void (*handler)(struct command_context *context);
 
@@ -209,6 +218,13 @@ struct command {
 #define COMMAND_END                                                                                \
     { .name = NULL }
 
+/* Whether the words are as many as the command takes. */
+static inline bool command_arity_fits(const struct command *row, const struct bytes *argv,
+                                      uint32_t argc) {
+    bool is_fine = row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
+    return is_fine && (row->fits == NULL || row->fits(argv, argc));
+}
+
 /* The positions of all keys of a command line, by its specifications or find_keys.
  *
  * out:     argument indexes, `cap` of them at the most; may be NULL when cap is 0.
@@ -231,6 +247,10 @@ void command_table_add(struct command_table *table, const struct command *rows);
 const struct command *command_table_find(const struct command_table *table, struct bytes name);
 /* The row of the subcommand `name`, or NULL. */
 const struct command *command_find_subcommand(const struct command *container, struct bytes name);
+
+/* The row of a command line: a container's alone where there is no second word. NULL: unknown. */
+const struct command *command_table_find_line(const struct command_table *table,
+                                              const struct bytes *argv, uint32_t argc);
 
 uint32_t command_table_count(const struct command_table *table);
 const struct command *command_table_at(const struct command_table *table, uint32_t index);

@@ -28,11 +28,8 @@ const struct command_entry *command_table_resolve(const struct command_table *ta
 const struct command_entry *command_table_entry(const struct command_table *table,
                                                 const struct command *row);
 
-/* Whether the words are as many as the command takes. */
-static inline bool command_arity_fits(const struct command *row, const struct bytes *argv,
-                                      uint32_t argc) {
-    bool is_fine = row->arity > 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
-    return is_fine && (row->fits == NULL || row->fits(argv, argc));
+static inline bool command_is_exec(const struct command *row) {
+    return (row->flags & COMMAND_TRANSACTION) != 0 && strcmp(row->name, "exec") == 0;
 }
 
 enum { LOCK_MAX = 64, KEYS_ON_STACK = 16 };
@@ -75,10 +72,11 @@ struct dispatch_worker {
     uint32_t error_code_count;
     struct session *waiting; /* Its command waits until it can have everything parked. */
     const struct command_entry *waiting_entry;
-    bool is_refused;       /* It was answered meanwhile. */
-    uint64_t actor_id;     /* The session whose command changes keys; 0: none's. */
-    bool is_out_of_memory; /* For the command in work: no key can make room. */
-    int64_t room_until;    /* Up to there, as mem_thread_bytes, it need not look (eviction.c). */
+    bool is_refused;         /* It was answered meanwhile. */
+    uint64_t actor_id;       /* The session whose command changes keys; 0: none's. */
+    uint64_t access_version; /* Of the rules by which the command in work was admitted. */
+    bool is_out_of_memory;   /* For the command in work: no key can make room. */
+    int64_t room_until;      /* Up to there, as mem_thread_bytes, it need not look (eviction.c). */
     struct eviction_pool *candidates;
     struct buffer invalidations; /* What tracking sessions are to be told (tracking.c). */
     struct dispatch_worker *next;
@@ -115,8 +113,7 @@ struct dispatcher {
     struct command_modules *modules;
     struct dispatch_hooks hooks;
     _Atomic uint32_t admission;
-    char *password;
-    uint8_t password_digest[32];
+    uint64_t access_version; /* Changed while everything is parked. */
     struct pause pauses[PAUSE_REASON_COUNT];
     _Atomic bool is_expire_off;
     const char *busy_text;      /* NULL: no script runs for too long. Everything is parked then. */
@@ -193,6 +190,7 @@ struct transaction {
     uint32_t count;
     uint32_t cap;
     uint32_t flags; /* Union of the rows'. */
+    size_t argument_bytes;
     bool is_failed;
     bool is_exclusive; /* One of its commands wants everybody parked. */
 };

@@ -32,6 +32,7 @@ struct config;
 struct network;
 struct replication;
 struct pubsub;
+struct acl;
 struct cluster;
 struct migrator;
 struct snapshotter;
@@ -58,6 +59,7 @@ struct command_modules {
     struct admin *admin;
     struct lifecycle *lifecycle;
     struct scripts *scripts;
+    struct acl *acl;
 };
 
 struct command_context {

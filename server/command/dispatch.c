@@ -3,9 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
-#include <openssl/sha.h>
-
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
@@ -46,7 +43,6 @@ void dispatcher_destroy(struct dispatcher *dispatcher) {
     pthread_mutex_destroy(&dispatcher->holds_lock);
     pthread_mutex_destroy(&dispatcher->monitors_lock);
     session_ids_deinit(&dispatcher->monitors);
-    mem_free(dispatcher->password);
     mem_free(dispatcher);
 }
 
@@ -86,22 +82,6 @@ const char *dispatch_disk_error(const struct dispatcher *dispatcher) {
 void dispatcher_retry_paused(struct dispatcher *dispatcher) {
     if (dispatcher->hooks.retry_paused != NULL)
         dispatcher->hooks.retry_paused(dispatcher->modules->network);
-}
-
-void dispatcher_set_password(struct dispatcher *dispatcher, const char *password) {
-    mem_free(dispatcher->password);
-    bool is_set = password != NULL && password[0] != '\0';
-    dispatcher->password = is_set ? bytes_copy_text(bytes_of_text(password)) : NULL;
-    if (is_set) SHA256((const uint8_t *)password, strlen(password), dispatcher->password_digest);
-    dispatcher_set_admission(dispatcher, ADMISSION_AUTH, is_set);
-}
-
-bool dispatcher_password_matches(const struct dispatcher *dispatcher, struct bytes password) {
-    if (dispatcher->password == NULL) return true;
-    // Digests have one length, so the time tells nothing about the password.
-    uint8_t digest[SHA256_DIGEST_LENGTH];
-    SHA256(password.data, password.len, digest);
-    return CRYPTO_memcmp(digest, dispatcher->password_digest, sizeof(digest)) == 0;
 }
 
 void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on) {
@@ -335,25 +315,29 @@ static void reject_unknown(struct session *session, const struct bytes *argv, ui
     buffer_deinit(&text);
 }
 
-static bool is_exec_command(const struct command *row) {
-    return (row->flags & COMMAND_TRANSACTION) != 0 && strcmp(row->name, "exec") == 0;
-}
-
 static bool is_exec_in_transaction(const struct session *session, const struct command *row) {
-    return session->transaction != NULL && is_exec_command(row);
+    return session->transaction != NULL && command_is_exec(row);
 }
 
-/* An EXEC that can't be run ends the transaction that it was to run. */
-static void reject(struct dispatch_worker *worker, struct session *session,
-                   const struct command *row, const char *reason, const char *behind) {
+static void reject(struct session *session, const struct command *row, const char *reason,
+                   const char *behind) {
     char name[96];
     command_full_name(row, name, sizeof(name));
     reply_error_format(&session->reply, "%s %s '%s'%s",
-                       is_exec_command(row) ? "EXECABORT Transaction discarded because of:" : "ERR",
+                       command_is_exec(row) ? "EXECABORT Transaction discarded because of:" : "ERR",
                        reason, name, behind);
-    if (!is_exec_command(row)) return;
+}
+
+/* An EXEC that can't be run ends the transaction that it was to run. Not with slots locked that
+ * watched keys lie in, unless `is_locked` says that those are. */
+static void drop_transaction(struct dispatch_worker *worker, struct session *session,
+                             const struct command *row, bool is_locked) {
+    if (!command_is_exec(row)) {
+        transaction_fail(session);
+        return;
+    }
     transaction_discard(session);
-    transaction_unwatch(worker->dispatcher->databases, session, worker->is_exclusive);
+    transaction_unwatch(worker->dispatcher->databases, session, is_locked);
 }
 
 /* A RESP2 connection that listens can't tell replies from messages, so it may only say what has a
@@ -375,16 +359,15 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
                            uint32_t argc) {
     const struct command *row = entry->row;
     if (UNLIKELY(!command_arity_fits(row, argv, argc))) {
-        reject(worker, session, row, "wrong number of arguments for", " command");
+        reject(session, row, "wrong number of arguments for", " command");
         return false;
     }
-    if (UNLIKELY(!session->is_authenticated) && (row->flags & COMMAND_NO_AUTH) == 0) {
-        reply_error(&session->reply, "NOAUTH Authentication required.");
+    if (UNLIKELY(session->access != SESSION_ACCESS_ALL) &&
+        !access_admit(worker, session, entry, argv, argc))
         return false;
-    }
     if (UNLIKELY(session_is_subscriber(session)) && !reply_is_resp3(&session->reply) &&
         !may_say_as_listener(row)) {
-        reject(worker, session, row, "Can't execute",
+        reject(session, row, "Can't execute",
                ": only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this "
                "context");
         return false;
@@ -457,7 +440,8 @@ static bool keys_are_in_use(const struct command_context *context, bool is_exec,
 
 /* `flags` are the row's, or for EXEC the union of its queue's. Order: spec/replication.md 13. */
 static enum admission_verdict admit(struct dispatch_worker *worker, struct command_context *context,
-                                    uint32_t flags, const struct key *keys, uint32_t key_count) {
+                                    const struct command_entry *entry, uint32_t flags,
+                                    const struct key *keys, uint32_t key_count) {
     struct dispatcher *dispatcher = worker->dispatcher;
     struct session *session = context->session;
     uint32_t admission = dispatcher_admission(dispatcher);
@@ -466,6 +450,11 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
     if (session->kind == SESSION_PRIMARY || session->kind == SESSION_LOADER ||
         session->kind == SESSION_INTERNAL)
         return ADMITTED;
+    // While it waited for its locks, its user's rules may have changed.
+    if (UNLIKELY(session->access != SESSION_ACCESS_ALL) &&
+        worker->access_version != dispatcher->access_version &&
+        !access_admit(worker, session, entry, context->argv, context->argc))
+        return REFUSED;
     if ((admission & ADMISSION_CLUSTER) != 0 && key_count > 0 &&
         dispatcher->hooks.redirect(context->modules->cluster, context, flags, keys, key_count))
         return REFUSED;
@@ -727,22 +716,17 @@ static enum dispatch_result run_locked(struct dispatch_worker *worker, struct se
         context.key_argument = entry->single_key;
         context.first_key = worker->keys[0];
     }
-    bool is_plain =
-        dispatcher_admission(worker->dispatcher) == 0 && session->kind == SESSION_NORMAL;
+    bool is_plain = dispatcher_admission(worker->dispatcher) == 0 &&
+                    session->kind == SESSION_NORMAL && session->access == SESSION_ACCESS_ALL;
     if (UNLIKELY(!is_plain)) {
         uint32_t errors_before = session->reply.error_count;
         enum admission_verdict verdict =
-            admit(worker, &context, plan->flags, worker->keys, plan->key_count);
+            admit(worker, &context, entry, plan->flags, worker->keys, plan->key_count);
         if (verdict == PUT_ASIDE) return DISPATCH_PAUSED;
         if (verdict == REFUSED) {
             count_errors(worker, session, errors_before);
             worker->command_stats[entry->id].rejected++;
-            if (is_exec_in_transaction(session, row)) {
-                transaction_discard(session);
-                transaction_unwatch(context.databases, session, true);
-            } else {
-                transaction_fail(session);
-            }
+            drop_transaction(worker, session, row, true);
             return DISPATCH_DONE;
         }
     }
@@ -873,10 +857,11 @@ static inline bool is_understood(struct dispatch_worker *worker, struct session 
     if (LIKELY(entry != NULL && is_well_formed(worker, session, entry, argv, argc))) return true;
     if (entry == NULL) {
         reject_unknown(session, argv, argc, prepared->container);
+        transaction_fail(session);
     } else {
         worker->command_stats[entry->id].rejected++;
+        drop_transaction(worker, session, entry->row, worker->is_exclusive);
     }
-    transaction_fail(session);
     count_errors(worker, session, errors_before);
     worker->stats.commands++;
     return false;
@@ -945,14 +930,12 @@ static void refuse_busy(struct dispatch_worker *worker, struct session *session,
                         const struct command_entry *entry) {
     const char *text = worker->dispatcher->busy_text;
     uint32_t errors_before = session->reply.error_count;
-    if (is_exec_command(entry->row)) {
+    if (command_is_exec(entry->row)) {
         reply_error_format(&session->reply, "EXECABORT Transaction discarded because of: %s", text);
-        transaction_discard(session);
-        transaction_unwatch(worker->dispatcher->databases, session, true);
     } else {
         reply_error(&session->reply, text);
-        transaction_fail(session);
     }
+    drop_transaction(worker, session, entry->row, true);
     worker->command_stats[entry->id].rejected++;
     count_errors(worker, session, errors_before);
 }

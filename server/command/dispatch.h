@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "server/base/turn.h"
+#include "server/command/access.h"
 #include "server/command/context.h"
 #include "server/keyspace/keyspace.h"
 
@@ -22,7 +23,6 @@ struct dispatch_worker;
 
 /* States of the node that make admission look closer. All clear: nothing to ask. */
 enum {
-    ADMISSION_AUTH = 1 << 0,      /* A password is set. */
     ADMISSION_CLUSTER = 1 << 1,   /* Redirection. */
     ADMISSION_READ_ONLY = 1 << 2, /* A replica that refuses writes. */
     ADMISSION_STALE = 1 << 3,     /* Link down and replica-serve-stale-data no. */
@@ -59,6 +59,10 @@ struct dispatch_hooks {
     /* With ADMISSION_DISK_ERROR or ADMISSION_LOG_ERROR: the MISCONF text. */
     const char *(*disk_error)(void *state);
     void *disk_error_state;
+    /* For sessions with SESSION_ACCESS_LIMITED: what the rules of their users say (access.h). */
+    enum access_verdict (*may_run)(struct acl *acl, struct session *session,
+                                   const struct access_request *request);
+    bool (*may_read_all_keys)(const struct session *session);
     /* Keyspace events of the classes in `*notify_events` (NULL: none). Slots locked. */
     const uint32_t *notify_events;
     void (*notify)(void *state, unsigned db, struct bytes key, unsigned event_class,
@@ -116,11 +120,6 @@ const char *dispatch_disk_error(const struct dispatcher *dispatcher);
 
 /* What was put aside is tried again. Any thread. */
 void dispatcher_retry_paused(struct dispatcher *dispatcher);
-
-/* requirepass: NULL or empty means none. Copied. Everything parked. Sets ADMISSION_AUTH. */
-void dispatcher_set_password(struct dispatcher *dispatcher, const char *password);
-/* Constant-time comparison with the password; true when none is set. */
-bool dispatcher_password_matches(const struct dispatcher *dispatcher, struct bytes password);
 
 /* Pauses clients (CLIENT PAUSE, failovers) until `end_ms` on the monotonic clock; a longer or
  * stronger pause that runs already stays. Kinds end on their own. Everything parked. */
@@ -230,7 +229,6 @@ struct dispatch_stats {
     uint64_t expired_by_cycle;
     uint64_t changes; /* Since the start; rdb_changes_since_last_save is a difference of these. */
     uint64_t errors;  /* Error replies. */
-    uint64_t acl_denied_auth;
     uint64_t unexpected_errors;
 };
 

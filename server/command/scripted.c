@@ -8,6 +8,8 @@ void scripted_begin(struct scripted *scripted, struct command_context *outer,
     session_init(&scripted->session, 0, &scripted->out);
     scripted->session.db = outer->session->db;
     scripted->session.is_authenticated = true;
+    scripted->session.user = outer->session->user;
+    scripted->session.access = outer->session->access;
     scripted->session.is_readonly = outer->session->is_readonly;
     scripted->session.is_no_touch = outer->session->is_no_touch;
     strcpy(scripted->session.peer, "?:0"); // So the slow log shows it.
@@ -57,6 +59,38 @@ static const char *refuse_keys(struct scripted *scripted, struct command_context
     return NULL;
 }
 
+static const char *refuse_access(enum access_verdict verdict) {
+    static const char *const texts[] = {
+        [ACCESS_GRANTED] = NULL,
+        [ACCESS_DENIED_COMMAND] =
+            "ERR The user executing the script can't run this command or subcommand",
+        [ACCESS_DENIED_KEY] = "ERR The user executing the script can't access at least one of the "
+                              "keys mentioned in the command arguments",
+        [ACCESS_DENIED_CHANNEL] = "ERR The user executing the script can't publish to the channel "
+                                  "mentioned in the command",
+    };
+    return texts[verdict];
+}
+
+/* What the rules say. The client that sent the script is whom the log of denials shows. */
+static enum access_verdict ask_access(const struct scripted *scripted,
+                                      const struct command_entry *entry, const struct bytes *argv,
+                                      uint32_t argc, bool is_question) {
+    const struct command_context *outer = scripted->outer;
+    return access_check(outer->worker->dispatcher, outer->session, entry, argv, argc,
+                        ACCESS_IN_SCRIPT, is_question);
+}
+
+bool scripted_may_call(const struct scripted *scripted, const struct bytes *argv, uint32_t argc,
+                       bool *out_may) {
+    const struct command_entry *container = NULL;
+    const struct command_entry *entry =
+        command_table_resolve(scripted->outer->modules->commands, argv, argc, &container);
+    if (entry == NULL) return false;
+    *out_may = ask_access(scripted, entry, argv, argc, true) == ACCESS_GRANTED;
+    return true;
+}
+
 /* NULL: the command may run. */
 static const char *refusal(struct scripted *scripted, struct command_context *context,
                            const struct command_entry *entry) {
@@ -67,6 +101,9 @@ static const char *refusal(struct scripted *scripted, struct command_context *co
     bool is_write = (row->flags & COMMAND_WRITE) != 0;
     if ((row->flags & COMMAND_NO_SCRIPT) != 0)
         return "ERR This Redis command is not allowed from script";
+    const char *denied =
+        refuse_access(ask_access(scripted, entry, context->argv, context->argc, false));
+    if (UNLIKELY(denied != NULL)) return denied;
     if ((admission & ADMISSION_STALE) != 0 && (row->flags & COMMAND_STALE) == 0)
         return "ERR Can not execute the command on a stale replica";
     if (is_write && scripted->rights.is_read_only)

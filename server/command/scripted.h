@@ -34,3 +34,7 @@ void scripted_end(struct scripted *scripted);
 /* Runs a command; its reply is then in `out`, which was emptied before. Else: why it may not run,
  * an error text that is good until the next call. */
 const char *scripted_call(struct scripted *scripted, const struct bytes *argv, uint32_t argc);
+
+/* Whether the user who runs the script may call this command. False: there is no such command. */
+bool scripted_may_call(const struct scripted *scripted, const struct bytes *argv, uint32_t argc,
+                       bool *out_may);

@@ -23,6 +23,7 @@ bool command_word_is_secret(const struct config *config, const struct command *r
                             const struct bytes *argv, uint32_t argc, uint32_t index) {
     if (index == 0 || index >= argc) return false;
     if (is_row(row, NULL, "auth")) return true;
+    if (is_row(row, "acl", "setuser")) return index >= 2;
     if (is_row(row, NULL, "hello")) return is_behind(argv, 2, index, "AUTH", 2);
     if (is_row(row, NULL, "migrate"))
         return is_behind(argv, 6, index, "AUTH", 1) || is_behind(argv, 6, index, "AUTH2", 2);

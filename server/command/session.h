@@ -15,6 +15,7 @@
 #include "server/command/command.h"
 #include "server/resp/reply.h"
 
+struct acl_user;
 struct transaction;
 struct session_watch;
 struct key_hold;
@@ -29,6 +30,13 @@ enum session_kind {
     SESSION_PRIMARY,  /* Our link to the primary: its commands are applied, never answered. */
     SESSION_LOADER,   /* A file being loaded. */
     SESSION_INTERNAL, /* The server's own doing: never refused, journaled like a client's. */
+};
+
+/* What has to be asked before a command of the session runs. */
+enum session_access {
+    SESSION_ACCESS_NONE,    /* It must authenticate first. */
+    SESSION_ACCESS_LIMITED, /* The rules of its user decide (access.h). */
+    SESSION_ACCESS_ALL,     /* Nothing: its user may do everything, or it is the server's own. */
 };
 
 enum session_block {
@@ -53,12 +61,13 @@ struct session {
     struct buffer *out; /* What reply writes to. */
     uint32_t db;
     uint8_t kind;       /* enum session_kind */
+    uint8_t access;     /* enum session_access */
     uint8_t block;      /* enum session_block */
     uint8_t reply_mode; /* enum session_reply_mode */
 
-    bool is_authenticated;
-    bool is_readonly; /* READONLY */
-    bool is_asking;   /* ASKING: for the next command */
+    bool is_authenticated; /* Has shown a password, or its user needed none when it came. */
+    bool is_readonly;      /* READONLY */
+    bool is_asking;        /* ASKING: for the next command */
     bool is_no_evict;
     bool is_no_touch;
     bool is_monitor;
@@ -71,11 +80,14 @@ struct session {
     char *lib_name;
     char *lib_version;
 
+    const struct acl_user *user; /* NULL: the server's own session, which may do everything. */
+
     struct transaction *transaction; /* Between MULTI and EXEC, else NULL. */
     struct session_watch *watches;
 
     struct subscriptions *subscriptions; /* NULL: never subscribed; see server/pubsub. */
     uint32_t subscribed[3];              /* How many: channels, patterns, shard channels. */
+    size_t subscription_bytes;           /* What it holds to know them by. */
     struct session_tracking *tracking;   /* CLIENT TRACKING, see tracking.h; NULL: off. */
     struct key_waiter *waiter;           /* SESSION_BLOCKED_KEYS, see blocking.h. */
     struct long_reply *long_reply;       /* What is left of its last reply, see long_reply.h. */
@@ -98,6 +110,9 @@ struct session {
 
 /* A zeroed session becomes a usable one: database 0, RESP2. `out` outlives it. */
 void session_init(struct session *session, uint64_t id, struct buffer *out);
+
+/* The session is the server's own, or that of a peer it has chosen: nothing is asked. */
+void session_trust(struct session *session);
 
 /* Whether it listens to anything: in RESP2 it may send little else then. */
 static inline bool session_is_subscriber(const struct session *session) {

@@ -24,6 +24,13 @@ uint32_t transaction_queued(const struct session *session) {
     return session->transaction == NULL ? 0 : session->transaction->count;
 }
 
+size_t transaction_bytes(const struct session *session) {
+    const struct transaction *transaction = session->transaction;
+    if (transaction == NULL) return 0;
+    return sizeof(*transaction) + transaction->cap * sizeof(*transaction->commands) +
+           transaction->argument_bytes;
+}
+
 uint32_t transaction_watched(const struct session *session) {
     return session->watches == NULL ? 0 : session->watches->count;
 }
@@ -35,6 +42,7 @@ void transaction_queue(struct session *session, const struct command_entry *entr
     for (uint32_t i = 0; i < argc; i++)
         total += argv[i].len;
     struct bytes *copy = mem_alloc(total);
+    transaction->argument_bytes += total;
     uint8_t *at = (uint8_t *)(copy + argc);
     for (uint32_t i = 0; i < argc; i++) {
         copy[i] = bytes_of(at, argv[i].len);
@@ -229,7 +237,9 @@ static void exec(struct command_context *context) {
             struct command_context inner;
             dispatch_inner_init(&inner, context, session, queued->entry, queued->argv,
                                 queued->argc);
-            dispatch_inner(&inner, queued->entry);
+            if (access_admit_queued(context->modules->dispatcher, session, queued->entry,
+                                    queued->argv, queued->argc))
+                dispatch_inner(&inner, queued->entry);
         }
     }
     context_propagate_nothing(context); // The commands have noted their own effects.

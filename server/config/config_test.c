@@ -36,6 +36,7 @@ struct sample {
     char *password;
     char *file_name;
     char *title;
+    char *addresses;
     struct points save;
     struct points users;
     uint64_t node_timeout_ms;
@@ -210,6 +211,12 @@ static const struct option more_rows[] = {
      .initial_text = "{title} {listen-addr}",
      .live = true,
      .doc = "Title."},
+    {.name = "bind",
+     .field = OPTION_STRING(struct sample, addresses),
+     .initial_text = "* -::*",
+     .multi_word = true,
+     .live = true,
+     .doc = "Addresses."},
     {.name = "save",
      .field = OPTION_SPECIAL(struct sample, save),
      .initial_text = "3600 1 300 100",
@@ -384,6 +391,17 @@ Test(config, reads_lines_as_users_write_them) {
     cr_expect_str_eq(get(f, "shutdown-on-sigterm"), "save now");
     cr_expect_eq(f->sample.fsync_policy, 2);
     fixture_destroy(f);
+}
+
+Test(config, several_words_are_one_text) {
+    static const char *const lines[] = {"bind 127.0.0.1 ::1", "bind \"127.0.0.1 ::1\""};
+    for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+        struct fixture *f = fixture_create(NULL);
+        struct config_error error;
+        cr_assert_eq(config_load_text(f->config, bytes_of_text(lines[i]), NULL, &error), STATUS_OK);
+        cr_expect_str_eq(f->sample.addresses, "127.0.0.1 ::1");
+        fixture_destroy(f);
+    }
 }
 
 Test(config, names_what_is_wrong_in_a_line) {

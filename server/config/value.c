@@ -206,6 +206,20 @@ static bool string_parse(const struct option *row, struct bytes text, void *out,
     return true;
 }
 
+/* Several words of a multi_word row are one text, with a space between two. */
+static bool strings_parse(const struct option *row, const struct bytes *words, size_t word_count,
+                          void *out, struct buffer *error) {
+    if (word_count == 1) return string_parse(row, words[0], out, error);
+    struct buffer text = {0};
+    for (size_t i = 0; i < word_count; i++) {
+        if (i > 0) buffer_append_u8(&text, ' ');
+        buffer_append_bytes(&text, words[i]);
+    }
+    bool is_good = string_parse(row, buffer_view(&text), out, error);
+    buffer_deinit(&text);
+    return is_good;
+}
+
 static bool words_parse(const struct option *row, const struct option_input *input, void *out,
                         struct buffer *error) {
     if (!row->multi_word && input->word_count != 1) {
@@ -227,7 +241,7 @@ static bool words_parse(const struct option *row, const struct option_input *inp
     case OPTION_KIND_ENUM:
         return enum_parse(row, input->words, input->word_count, out, error);
     case OPTION_KIND_STRING:
-        return string_parse(row, first, out, error);
+        return strings_parse(row, input->words, input->word_count, out, error);
     case OPTION_KIND_SPECIAL:
         return row->ops->parse(out, input, error);
     }

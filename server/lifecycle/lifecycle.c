@@ -10,6 +10,7 @@
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
+#include "server/lifecycle/lifecycle_internal.h"
 #include "server/net/network.h"
 
 enum save_wish { SAVE_AS_CONFIGURED, SAVE_YES, SAVE_NO };
@@ -19,6 +20,7 @@ struct lifecycle {
     struct loop *node_loop;
     struct command_modules *modules;
     struct lifecycle_hooks hooks;
+    struct oom_score oom_score;
     int folder_before; /* A descriptor of it, for a change that is taken back; -1: none. */
     bool is_pending;   /* Waiting for replicas. The fields below belong to it. */
     bool is_forced;
@@ -164,7 +166,17 @@ static void begin_by_signal(void *arg) {
     dispatch_exclusive_end(worker);
 }
 
+static bool is_replica(const struct lifecycle *lifecycle) {
+    return (dispatcher_admission(lifecycle->modules->dispatcher) & ADMISSION_REPLICA) != 0;
+}
+
+bool lifecycle_apply_oom_score(struct lifecycle *lifecycle) {
+    return oom_score_apply(&lifecycle->oom_score, lifecycle->options, is_replica(lifecycle));
+}
+
 void lifecycle_tick(struct lifecycle *lifecycle) {
+    if (lifecycle->oom_score.is_replica != is_replica(lifecycle))
+        lifecycle_apply_oom_score(lifecycle);
     struct loop *worker_loop = network_loop(lifecycle->modules->network, 0);
     if (signals_seen == 1) {
         signals_seen = 2; // Taken; the next one ends at once.

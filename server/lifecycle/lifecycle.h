@@ -15,6 +15,11 @@
 
 struct lifecycle;
 
+/* oom-score-adj: leave it alone, add to what it was at the start, or set it. */
+enum oom_score_adj { OOM_SCORE_ADJ_NO, OOM_SCORE_ADJ_RELATIVE, OOM_SCORE_ADJ_ABSOLUTE };
+/* Whose score: redis-server has a third for the processes that it forks, and here are none. */
+enum { OOM_SCORE_PRIMARY, OOM_SCORE_REPLICA, OOM_SCORE_CHILD, OOM_SCORE_COUNT };
+
 struct lifecycle_options {
     bool daemonize;
     char *pid_file;
@@ -27,8 +32,10 @@ struct lifecycle_options {
     char *directory;    /* dir */
     uint64_t databases;
     uint64_t shutdown_timeout_s;
-    int64_t hz;             /* How often a second the node's cron runs: 1 .. 500. */
-    uint64_t expire_effort; /* active-expire-effort: 1 .. 10 times the usual. */
+    int64_t hz;                      /* How often a second the node's cron runs: 1 .. 500. */
+    int oom_score_adj;               /* enum oom_score_adj */
+    int oom_scores[OOM_SCORE_COUNT]; /* oom-score-adj-values */
+    uint64_t expire_effort;          /* active-expire-effort: 1 .. 10 times the usual. */
 };
 extern const struct option lifecycle_option_rows[];
 extern const uint32_t lifecycle_option_count;
@@ -66,7 +73,11 @@ void lifecycle_remove_pid_file(const struct lifecycle_options *options);
 bool lifecycle_change_directory(struct lifecycle *lifecycle, bool is_rollback, char *error,
                                 size_t cap);
 
-/* Once a cron period on the node's loop: signals, a shutdown that waits for replicas. */
+/* oom-score-adj has changed. False: the kernel refused the score (logged). Everything parked. */
+bool lifecycle_apply_oom_score(struct lifecycle *lifecycle);
+
+/* Once a cron period on the node's loop: the score of a role that has changed, signals, a shutdown
+ * that waits for replicas. */
 void lifecycle_tick(struct lifecycle *lifecycle);
 
 /* Installs SIGTERM and SIGINT handlers (a second one ends at once) and ignores SIGPIPE and SIGHUP.

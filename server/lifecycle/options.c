@@ -40,6 +40,45 @@ static void format_hz(const void *field, struct buffer *out) {
 
 static const struct option_ops hz_ops = {.parse = parse_hz, .format = format_hz};
 
+/* -- oom-score-adj -- */
+
+static const struct option_choice oom_score_choices[] = {
+    {"no", OOM_SCORE_ADJ_NO},
+    {"yes", OOM_SCORE_ADJ_RELATIVE},
+    {"relative", OOM_SCORE_ADJ_RELATIVE},
+    {"absolute", OOM_SCORE_ADJ_ABSOLUTE},
+    {NULL, 0},
+};
+
+static bool parse_oom_scores(void *out, const struct option_input *input, struct buffer *error) {
+    enum { SCORE_ABS_MAX = 2000 };
+    int *scores = out;
+    if (input->word_count != OOM_SCORE_COUNT) {
+        buffer_append_text(error, "wrong number of arguments");
+        return false;
+    }
+    for (size_t i = 0; i < OOM_SCORE_COUNT; i++) {
+        int64_t score = 0;
+        if (!number_parse_i64(input->words[i], &score) || score < -SCORE_ABS_MAX ||
+            score > SCORE_ABS_MAX) {
+            buffer_append_text(
+                error, "Invalid oom-score-adj-values, elements must be between -2000 and 2000.");
+            return false;
+        }
+        scores[i] = (int)score;
+    }
+    return true;
+}
+
+static void format_oom_scores(const void *field, struct buffer *out) {
+    const int *scores = field;
+    for (size_t i = 0; i < OOM_SCORE_COUNT; i++)
+        buffer_append_format(out, "%s%d", i > 0 ? " " : "", scores[i]);
+}
+
+static const struct option_ops oom_score_ops = {.parse = parse_oom_scores,
+                                                .format = format_oom_scores};
+
 const struct option lifecycle_option_rows[] = {
     {
         .name = "daemonize",
@@ -104,6 +143,23 @@ const struct option lifecycle_option_rows[] = {
         .ops = &hz_ops,
         .live = true,
         .doc = "How often a second the node looks after what nobody asks for.",
+    },
+    {
+        .name = "oom-score-adj",
+        .field = OPTION_ENUM(struct lifecycle_options, oom_score_adj),
+        .range = {.initial = OOM_SCORE_ADJ_NO},
+        .choices = oom_score_choices,
+        .live = true,
+        .doc = "Whether to tell the kernel which process to end when memory runs out.",
+    },
+    {
+        .name = "oom-score-adj-values",
+        .field = OPTION_SPECIAL(struct lifecycle_options, oom_scores),
+        .initial_text = "0 200 800",
+        .ops = &oom_score_ops,
+        .live = true,
+        .multi_word = true,
+        .doc = "The scores of a primary, of a replica, and of forked processes, which are none.",
     },
     {
         .name = "active-expire-effort",

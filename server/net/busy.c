@@ -62,8 +62,9 @@ static struct busy *begin(struct network *network) {
     network_adopt_all(network);
     if (network->stand_in == NULL)
         network->stand_in = dispatch_stand_in_create(network->dispatcher);
-    for (uint32_t i = 0; i < network->listener_count; i++)
-        add(busy, network->listeners[i].fd, EPOLLIN, &network->listeners[i]);
+    for (struct accept_socket *listener = network->listeners; listener != NULL;
+         listener = listener->next)
+        add(busy, listener->fd, EPOLLIN, listener);
     for (uint32_t i = 0; i < network->worker_count; i++) {
         for (struct client *client = network->workers[i].clients; client != NULL;
              client = client->next)
@@ -96,8 +97,10 @@ static void on_created(void *arg, struct client *client) {
 }
 
 static bool is_listener(const struct network *network, const void *what) {
-    return (const struct accept_socket *)what >= network->listeners &&
-           (const struct accept_socket *)what < network->listeners + LISTENER_MAX;
+    const struct accept_socket *listener = network->listeners;
+    while (listener != NULL && listener != what)
+        listener = listener->next;
+    return listener != NULL;
 }
 
 static void take_news(struct busy *busy, void *what) {

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "server/acl/acl.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
@@ -64,8 +65,7 @@ struct client *client_create_take(struct worker *worker, int fd, uint64_t id, bo
     client->worker = worker;
     client->fd = fd;
     session_init(&client->session, id, &client->out);
-    client->session.is_authenticated =
-        (dispatcher_admission(network->dispatcher) & ADMISSION_AUTH) == 0;
+    acl_session_begin(network->acl, &client->session);
     socket_prepare(fd, !is_unix, is_unix ? 0 : (int)network->options->keepalive_s);
     name_peers(client, is_unix);
     ev_io_init(&client->reader, on_readable, fd, EV_READ);
@@ -80,6 +80,7 @@ struct client *client_create_take(struct worker *worker, int fd, uint64_t id, bo
     client->next_same_bucket = *bucket;
     *bucket = client;
     worker->stats.connections++;
+    client_note_memory(client);
     ev_io_start(loop_ev(worker->loop), &client->reader);
     return client;
 }
@@ -110,6 +111,7 @@ void client_kill(struct client *client) {
     tracking_stop(worker->network->dispatcher, &client->session);
     client->feed = NULL;
     leave_gate(client);
+    client_forget_memory(client);
     *client->link = client->next;
     if (client->next != NULL) client->next->link = client->link;
     client->next = worker->dying;
@@ -140,11 +142,6 @@ void client_free_dying(struct worker *worker) {
         worker->dying = client->next;
         client_free(client);
     }
-}
-
-size_t client_memory(const struct client *client) {
-    return sizeof(*client) + client->in.cap + client->out.cap +
-           long_reply_pending(&client->session);
 }
 
 /* -- output -- */
@@ -301,6 +298,7 @@ static void flush_each(struct worker *worker) {
         worker->pending = client->next_pending;
         client->is_pending = false;
         client_flush(client);
+        client_note_memory(client);
     }
 }
 
@@ -438,7 +436,7 @@ static uint32_t look_ahead(struct client *client, struct bytes input, size_t at,
         at += consumed;
         worker->request_ends[count++] = at;
         // A stranger's next words are read by other rules once its first ones were believed.
-        if (UNLIKELY(!session->is_authenticated)) break;
+        if (UNLIKELY(session->access == SESSION_ACCESS_NONE)) break;
     }
     if (count > 1) dispatch_prefetch(worker->dispatch, session, worker->prepared, count);
     return count;
@@ -475,7 +473,7 @@ static void rest(struct client *client) {
 
 static struct request_limits limits_of(const struct client *client) {
     return (struct request_limits){client->worker->network->types->proto_max_bulk_len, 1024 * 1024,
-                                   client->session.is_authenticated};
+                                   client->session.access != SESSION_ACCESS_NONE};
 }
 
 /* Runs the complete commands in `input`; returns how many bytes they took. */
@@ -601,6 +599,7 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
     client->is_in_work = true;
     read_and_run(client);
     client->is_in_work = false;
+    client_note_memory(client);
     if (UNLIKELY(turn_should_yield(&client->worker->turn))) turn_yield(&client->worker->turn);
 }
 

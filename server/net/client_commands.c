@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/acl/acl.h"
 #include "server/base/clock.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
@@ -110,6 +111,7 @@ static void append_client(const struct network *network, struct session *session
                           struct buffer *out) {
     const struct client *client = is_guest(network, session) ? NULL : client_of(session);
     uint64_t now_ms = clock_monotonic_ms();
+    struct bytes user = acl_session_user_name(session);
     char name[96] = "NULL";
     if (session->command != NULL) command_full_name(session->command, name, sizeof(name));
     size_t in_used = client == NULL ? 0 : client->in.len;
@@ -125,18 +127,22 @@ static void append_client(const struct network *network, struct session *session
     append_flags(session, out);
     buffer_append_format(
         out,
-        " db=%u sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 "
+        " db=%u sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu "
         "rbs=%zu "
-        "rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%s redir=%lld resp=%u "
+        "rbp=%zu obl=%zu oll=0 omem=%zu tot-mem=%zu events=%s cmd=%s user=%.*s redir=%lld resp=%u "
         "lib-name=%s lib-ver=%s",
         session->db, session->subscribed[0], session->subscribed[1], session->subscribed[2],
         session->transaction == NULL ? -1 : (int)transaction_queued(session), in_used, in_free,
-        client == NULL ? 0 : client->out.cap, client == NULL ? 0 : client->out.cap, out_used,
-        client == NULL ? 0 : client->out.cap, memory, out_used > 0 ? "rw" : "r", name,
-        session->is_authenticated ? "default" : "(superuser)",
+        transaction_bytes(session), client == NULL ? 0 : client->out.cap,
+        client == NULL ? 0 : client->out.cap, out_used, client == NULL ? 0 : client->out.cap,
+        memory, out_used > 0 ? "rw" : "r", name, (int)user.len, (const char *)user.data,
         session->tracking == NULL ? -1LL : (long long)session->tracking->mode.redirect,
         session->reply.resp, session->lib_name == NULL ? "" : session->lib_name,
         session->lib_version == NULL ? "" : session->lib_version);
+}
+
+void network_describe(struct network *network, struct session *session, struct buffer *out) {
+    append_client(network, session, out);
 }
 
 void client_info(struct command_context *context) {
@@ -238,6 +244,7 @@ struct kill_filter {
     struct bytes address;
     struct bytes local;
     bool has_user;
+    struct bytes user;
     bool is_sparing_me;
     const struct session *me;
     struct network *network;
@@ -249,6 +256,16 @@ static void close_posted(struct session *session, void *arg) {
     if (session != NULL) client_kill(client_of(session));
 }
 
+void network_kill(struct network *network, struct session *session, const struct session *me) {
+    blocking_forget(network->dispatcher, session, true);
+    if (session == me) {
+        session->close_after_reply = true;
+        return;
+    }
+    session->close_now = true;
+    if (!is_guest(network, session)) network_post(network, session->id, close_posted, NULL);
+}
+
 static bool kill_one(void *arg, struct session *session) {
     struct kill_filter *filter = arg;
     if (filter->id != 0 && session->id != filter->id) return true;
@@ -256,18 +273,10 @@ static bool kill_one(void *arg, struct session *session) {
     if (filter->address.data != NULL && !bytes_equal_text(filter->address, session->peer))
         return true;
     if (filter->local.data != NULL && !bytes_equal_text(filter->local, session->local)) return true;
-    if (filter->has_user && !session->is_authenticated) return true;
+    if (filter->has_user && !bytes_equal(filter->user, acl_session_user_name(session))) return true;
     if (filter->is_sparing_me && session == filter->me) return true;
     filter->killed++;
-    blocking_forget(filter->network->dispatcher, session, true);
-    session->close_now = true;
-    if (session == filter->me) {
-        // Its own reply still goes out.
-        session->close_now = false;
-        session->close_after_reply = true;
-    } else if (!is_guest(filter->network, session)) {
-        network_post(filter->network, session->id, close_posted, NULL);
-    }
+    network_kill(filter->network, session, filter->me);
     return true;
 }
 
@@ -292,7 +301,8 @@ static bool parse_filter(struct command_context *context, struct kill_filter *fi
             filter->local = value;
         } else if (context_argument_is(context, i, "USER")) {
             filter->has_user = true;
-            if (!bytes_equal_text(value, "default")) {
+            filter->user = value;
+            if (!acl_user_exists(context->modules->acl, value)) {
                 char name[129];
                 reply_error_format(context->reply, "ERR No such user '%s'",
                                    bytes_to_text(value, name, sizeof(name)));

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/acl/acl.h"
 #include "server/base/mem.h"
 #include "server/base/number.h"
 #include "server/command/dispatch.h"
@@ -77,19 +78,14 @@ void connection_reset(struct command_context *context) {
     session->reply_mode = SESSION_REPLY_ON;
     session->reply.resp = 2;
     session->reply.is_muted = false;
-    session->is_authenticated =
-        (dispatcher_admission(context->modules->dispatcher) & ADMISSION_AUTH) == 0;
+    acl_session_begin(context->modules->acl, session);
     reply_simple(context->reply, "RESET");
 }
 
-/* Checks a user's password; answers the error. The one user is "default" until there are ACLs. */
+/* Checks a user's password; answers the error. */
 static bool authenticate(struct command_context *context, struct bytes user,
                          struct bytes password) {
-    struct dispatcher *dispatcher = context->modules->dispatcher;
-    if (bytes_equal_text(user, "default") && dispatcher_password_matches(dispatcher, password)) {
-        context->session->is_authenticated = true;
-        return true;
-    }
+    if (acl_authenticate(context->modules->acl, context, user, password)) return true;
     reply_error(context->reply, "WRONGPASS invalid username-password pair or user is disabled.");
     return false;
 }
@@ -99,8 +95,7 @@ void connection_auth(struct command_context *context) {
         reply_syntax_error(context->reply);
         return;
     }
-    uint32_t admission = dispatcher_admission(context->modules->dispatcher);
-    if (context->argc == 2 && (admission & ADMISSION_AUTH) == 0) {
+    if (context->argc == 2 && acl_default_has_no_password(context->modules->acl)) {
         reply_error(context->reply,
                     "ERR AUTH <password> called without any password configured for the default "
                     "user. Are you sure your configuration is correct?");
@@ -170,7 +165,7 @@ void connection_hello(struct command_context *context) {
     if (options.auth != 0 &&
         !authenticate(context, context->argv[options.auth], context->argv[options.auth + 1]))
         return;
-    if (!session->is_authenticated) {
+    if (session->access == SESSION_ACCESS_NONE) {
         reply_error(context->reply,
                     "NOAUTH HELLO must be called with the client already authenticated, otherwise "
                     "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "

@@ -1,20 +1,14 @@
 #include "server/net/network.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "server/base/check.h"
 #include "server/base/clock.h"
-#include "server/base/log.h"
 #include "server/base/mem.h"
-#include "server/base/words.h"
 #include "server/net/network_internal.h"
-#include "server/net/socket_internal.h"
 
-enum { ACCEPTS_A_TURN = 1000, CRON_MS = 1000 };
+enum { CRON_MS = 1000 };
 
 /* -- workers -- */
 
@@ -23,6 +17,7 @@ static void before_sleep(void *arg) {
     struct network *network = worker->network;
     if (network->before_replies != NULL) network->before_replies(network->before_replies_state);
     client_flush_pending(worker);
+    client_evict_heaviest(worker);
     client_free_dying(worker);
 }
 
@@ -100,182 +95,6 @@ uint32_t network_worker_of(const struct network *network, uint64_t session_id) {
     return (uint32_t)(session_id % network->worker_count);
 }
 
-/* -- listening -- */
-
-struct adoption {
-    struct adoption *next;
-    struct adoption **link; /* NULL: it has arrived. */
-    struct worker *worker;
-    int fd;
-    uint64_t id;
-    bool is_unix;
-};
-
-static void arrive(struct adoption *adoption) {
-    *adoption->link = adoption->next;
-    if (adoption->next != NULL) adoption->next->link = adoption->link;
-    adoption->link = NULL;
-}
-
-static void adopt(void *arg) {
-    struct adoption *adoption = arg;
-    struct network *network = adoption->worker->network;
-    pthread_mutex_lock(&network->adoptions_lock);
-    bool is_on_its_way = adoption->link != NULL;
-    if (is_on_its_way) arrive(adoption);
-    pthread_mutex_unlock(&network->adoptions_lock);
-    if (is_on_its_way)
-        client_create_take(adoption->worker, adoption->fd, adoption->id, adoption->is_unix);
-    mem_free(adoption);
-}
-
-void network_adopt_all(struct network *network) {
-    pthread_mutex_lock(&network->adoptions_lock);
-    while (network->adoptions != NULL) {
-        struct adoption *adoption = network->adoptions;
-        arrive(adoption);
-        client_create_take(adoption->worker, adoption->fd, adoption->id, adoption->is_unix);
-    }
-    pthread_mutex_unlock(&network->adoptions_lock);
-}
-
-/* Tells a connection why it is not wanted; whether it hears that is its own affair. */
-static void turn_away(struct network *network, int fd, const char *text) {
-    ssize_t sent = send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)sent;
-    close(fd);
-    atomic_fetch_add(&network->rejected_count, 1);
-}
-
-static bool is_protected(const struct network *network, int fd) {
-    if (!network->options->protected_mode) return false;
-    if ((dispatcher_admission(network->dispatcher) & ADMISSION_AUTH) != 0) return false;
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof(peer);
-    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0) return false;
-    return !socket_is_loopback(&peer);
-}
-
-/* The worker that the connection is for; NULL: it was turned away. */
-static struct worker *admit_connection(struct network *network, int fd, bool is_unix,
-                                       uint64_t *out_id) {
-    if (atomic_load(&network->client_count) >= network->options->max_clients) {
-        turn_away(network, fd, "-ERR max number of clients reached\r\n");
-        return NULL;
-    }
-    if (!is_unix && is_protected(network, fd)) {
-        turn_away(network, fd,
-                  "-DENIED Dunlin runs in protected mode: no password is set, so only connections "
-                  "from the loopback interface are accepted. To connect from elsewhere either set "
-                  "a password with 'requirepass', or send CONFIG SET protected-mode no from the "
-                  "machine itself when the network keeps strangers out.\r\n");
-        return NULL;
-    }
-    atomic_fetch_add(&network->client_count, 1);
-    *out_id = ++network->last_id;
-    return worker_of_id(network, *out_id);
-}
-
-static void hand_over(struct worker *worker, int fd, uint64_t id, bool is_unix) {
-    if (worker->index == 0) {
-        client_create_take(worker, fd, id, is_unix);
-        return;
-    }
-    struct network *network = worker->network;
-    struct adoption *adoption = mem_alloc(sizeof(*adoption));
-    pthread_mutex_lock(&network->adoptions_lock);
-    *adoption = (struct adoption){network->adoptions, &network->adoptions, worker, fd, id, is_unix};
-    if (adoption->next != NULL) adoption->next->link = &adoption->next;
-    network->adoptions = adoption;
-    pthread_mutex_unlock(&network->adoptions_lock);
-    loop_post(worker->loop, adopt, adoption);
-}
-
-void network_accept(struct accept_socket *listener,
-                    void (*created)(void *arg, struct client *client), void *arg) {
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) return;
-        uint64_t id = 0;
-        struct worker *worker = admit_connection(listener->network, fd, listener->is_unix, &id);
-        if (worker == NULL) continue;
-        if (created == NULL) {
-            hand_over(worker, fd, id, listener->is_unix);
-        } else {
-            created(arg, client_create_take(worker, fd, id, listener->is_unix));
-        }
-    }
-}
-
-static void on_accept(struct ev_loop *ev, ev_io *watcher, int events) {
-    (void)ev;
-    (void)events;
-    network_accept(watcher->data, NULL, NULL);
-}
-
-static void add_listener(struct network *network, int fd, bool is_unix) {
-    ASSERT(network->listener_count < LISTENER_MAX);
-    struct accept_socket *listener = &network->listeners[network->listener_count++];
-    *listener = (struct accept_socket){.fd = fd, .is_unix = is_unix, .network = network};
-    ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
-    listener->watcher.data = listener;
-    ev_io_start(loop_ev(network->workers[0].loop), &listener->watcher);
-}
-
-/* One word of `bind`. A leading '-' forgives an address that this machine does not have. */
-static bool listen_on(struct network *network, const char *word, char *error, size_t cap) {
-    bool is_optional = word[0] == '-';
-    if (is_optional) word++;
-    int fd = socket_listen(word, (uint16_t)network->options->port, (int)network->options->backlog);
-    if (fd >= 0) {
-        add_listener(network, fd, false);
-        return true;
-    }
-    bool is_missing = errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || errno == EPROTONOSUPPORT;
-    if (is_optional && is_missing) return true;
-    snprintf(error, cap, "Could not create server TCP listening socket %s:%llu: bind: %s", word,
-             (unsigned long long)network->options->port, strerror(errno));
-    return false;
-}
-
-bool network_listen(struct network *network, char *error, size_t cap) {
-    const struct network_options *options = network->options;
-    struct words words = {0};
-    bool is_fine = true;
-    if (options->port != 0 &&
-        words_split(&words, bytes_of_text(options->bind), LISTENER_MAX - 1) == STATUS_OK) {
-        for (size_t i = 0; is_fine && i < words.count; i++) {
-            char word[256];
-            is_fine =
-                listen_on(network, bytes_to_text(words.items[i], word, sizeof(word)), error, cap);
-        }
-    }
-    words_deinit(&words);
-    if (!is_fine) return false;
-    if (options->unix_socket[0] != '\0') {
-        int fd = socket_listen_unix(options->unix_socket, (unsigned)options->unix_socket_perm,
-                                    (int)options->backlog);
-        if (fd < 0) {
-            snprintf(error, cap, "Failed opening Unix socket: bind: %s: %s", options->unix_socket,
-                     strerror(errno));
-            return false;
-        }
-        add_listener(network, fd, true);
-    }
-    if (network->listener_count > 0) return true;
-    snprintf(error, cap, "Configured to not listen anywhere, exiting.");
-    return false;
-}
-
-static void close_listeners(struct network *network) {
-    for (uint32_t i = 0; i < network->listener_count; i++) {
-        ev_io_stop(loop_ev(network->workers[0].loop), &network->listeners[i].watcher);
-        close(network->listeners[i].fd);
-    }
-    network->listener_count = 0;
-    if (network->options->unix_socket[0] != '\0') unlink(network->options->unix_socket);
-}
-
 void network_start(struct network *network) {
     for (uint32_t i = 0; i < network->worker_count; i++)
         loop_start(network->workers[i].loop);
@@ -286,7 +105,7 @@ void network_stop(struct network *network, uint64_t grace_ms) {
         loop_stop(network->workers[i].loop);
     for (uint32_t i = 0; i < network->worker_count; i++)
         loop_join(network->workers[i].loop);
-    close_listeners(network);
+    listeners_close(network);
     uint64_t end_ms = clock_monotonic_ms() + grace_ms;
     if (network->before_replies != NULL) network->before_replies(network->before_replies_state);
     for (uint32_t i = 0; i < network->worker_count; i++) {
@@ -405,6 +224,10 @@ void network_retry_paused(struct network *network) {
 
 /* -- messages -- */
 
+void network_set_acl(struct network *network, struct acl *acl) {
+    network->acl = acl;
+}
+
 void network_set_pubsub(struct network *network, struct pubsub *pubsub) {
     network->pubsub = pubsub;
 }
@@ -504,6 +327,7 @@ void network_stats_read(struct network *network, struct network_stats *out) {
         out->writes += stats->writes;
         out->query_limit_closed += stats->query_limit_closed;
         out->output_limit_closed += stats->output_limit_closed;
+        out->evicted_clients += stats->evicted;
         if (stats->largest_input > out->largest_input_buffer)
             out->largest_input_buffer = stats->largest_input;
         if (stats->largest_output > out->largest_output_buffer)

@@ -35,7 +35,8 @@ struct network_options {
     uint64_t keepalive_s;
     bool protected_mode;
     uint64_t query_buffer_limit;
-    uint64_t tracking_max_keys;           /* tracking-table-max-keys; 0: no limit. */
+    int64_t max_memory_clients; /* maxmemory-clients: bytes; negative: percent of maxmemory. */
+    uint64_t tracking_max_keys; /* tracking-table-max-keys; 0: no limit. */
     struct output_limit output_limits[3]; /* normal, replica, pubsub */
 };
 extern const struct option network_option_rows[];
@@ -46,6 +47,14 @@ struct network *network_create(struct network_options *options, struct dispatche
 
 /* Opens the listening sockets. False: `error` (cap bytes) says which address and why. */
 bool network_listen(struct network *network, char *error, size_t cap);
+
+/* Listens to what the options say now, CONFIG SET having changed them; sockets that stay are left
+ * alone. False: it can't be (logged), and those of before are there again. Everything parked. */
+bool network_listen_anew(struct network *network);
+
+/* maxmemory-clients, or maxmemory of which it may be a part, has changed: also at the start.
+ * Everything parked. */
+void network_limit_client_memory(struct network *network);
 
 /* Starts the workers' threads. */
 void network_start(struct network *network);
@@ -79,6 +88,12 @@ void network_block_timeout(struct network *network, struct session *session, uin
 /* On the session's worker: closes the connection after what is queued was sent, or at once. */
 void network_close(struct network *network, struct session *session, bool at_once);
 
+/* Everything parked: closes the connection of any worker's client. That of `me`, whose command
+ * runs, is closed when its reply is out. */
+void network_kill(struct network *network, struct session *session, const struct session *me);
+/* On the session's worker or with everything parked: its line of CLIENT LIST, without its end. */
+void network_describe(struct network *network, struct session *session, struct buffer *out);
+
 /* Everything parked: calls fn for each client; false ends the walk. */
 void network_each(struct network *network, bool (*fn)(void *arg, struct session *session),
                   void *arg);
@@ -89,6 +104,8 @@ void network_retry_paused(struct network *network);
 
 /* -- messages -- */
 
+/* Before the workers start: whose users its clients are. */
+void network_set_acl(struct network *network, struct acl *acl);
 /* Before the workers start: whose subscriptions end with a connection. */
 void network_set_pubsub(struct network *network, struct pubsub *pubsub);
 /* True on the thread of this worker. */
@@ -153,6 +170,7 @@ struct network_stats {
     uint64_t largest_output_buffer;
     uint64_t query_limit_closed;
     uint64_t output_limit_closed;
+    uint64_t evicted_clients;
     uint64_t reads;
     uint64_t writes;
     uint64_t client_memory_bytes;

@@ -16,9 +16,24 @@ enum {
     SPARE_BUFFER_MAX = 65536,
     ID_BUCKETS = 1024,
     WORKER_MAX = 64,
-    LISTENER_MAX = 20,
+    BIND_MAX = 16, /* Addresses to listen on. */
 };
 
+/* An address to listen on. */
+struct endpoint {
+    char address[256]; /* A word of `bind`. */
+    uint16_t port;
+    bool is_optional; /* Forgiven where the machine lacks the address. */
+};
+
+struct accept_socket {
+    ev_io watcher;
+    int fd;
+    bool is_unix;
+    struct network *network;
+    struct accept_socket *next;
+    struct endpoint endpoint;
+};
 struct worker;
 
 struct client {
@@ -53,6 +68,14 @@ struct client {
     void *block_arg;
     uint64_t input_bytes;
     uint64_t output_bytes;
+    uint64_t counted_bytes; /* In its worker's sums. */
+    bool is_counted_evictable;
+};
+
+/* Memory of a worker's clients, while there is a limit (client_memory.c). */
+struct client_sums {
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t evictable_bytes; /* Without those of CLIENT NO-EVICT. */
 };
 
 struct worker_stats {
@@ -63,6 +86,7 @@ struct worker_stats {
     uint64_t connections;
     uint64_t query_limit_closed;
     uint64_t output_limit_closed;
+    uint64_t evicted;
     uint64_t largest_input;
     uint64_t largest_output;
 };
@@ -87,29 +111,24 @@ struct worker {
     uint32_t spare_count;
     struct loop_timer *cron;
     struct worker_stats stats;
+    struct client_sums sums;
     _Atomic uint64_t blocked_count;
 } CACHE_ALIGNED;
-
-struct accept_socket {
-    ev_io watcher;
-    int fd;
-    bool is_unix;
-    struct network *network;
-};
 
 struct network {
     struct network_options *options;
     struct dispatcher *dispatcher;
+    struct acl *acl;
     struct pubsub *pubsub;
     const struct data_type_options *types;
     struct worker *workers;
     uint32_t worker_count;
-    _Atomic uint64_t gate; /* What has a need up to here may be sent. */
+    uint64_t client_memory_limit; /* 0: none. Changed while everything is parked. */
+    _Atomic uint64_t gate;        /* What has a need up to here may be sent. */
     void (*before_replies)(void *state);
     void *before_replies_state;
-    struct accept_socket listeners[LISTENER_MAX];
-    uint32_t listener_count;
-    uint64_t last_id; /* Worker 0 alone. */
+    struct accept_socket *listeners; /* Everything parked, or before the workers start. */
+    uint64_t last_id;                /* Worker 0 alone. */
     _Atomic uint64_t client_count;
     _Atomic uint64_t rejected_count;
     struct session *guests[8]; /* Sessions that are no clients: the link to a primary. */
@@ -123,6 +142,8 @@ struct network {
 static inline struct client *client_of(struct session *session) {
     return (struct client *)session;
 }
+
+void listeners_close(struct network *network); /* The workers have ended. */
 
 struct client *worker_find(struct worker *worker, uint64_t id);
 
@@ -158,4 +179,13 @@ void network_accept(struct accept_socket *listener,
 void network_adopt_all(struct network *network);
 /* Once a second: idle clients, soft limits. */
 void client_check_limits(struct worker *worker);
+
+/* -- client_memory.c -- */
+
 size_t client_memory(const struct client *client);
+/* The client was read from or written to. */
+void client_note_memory(struct client *client);
+/* It is going. */
+void client_forget_memory(struct client *client);
+/* At the end of a turn: closes clients while all together take more than they may. */
+void client_evict_heaviest(struct worker *worker);

@@ -1,7 +1,8 @@
 #include <stdio.h>
 
 #include "server/base/number.h"
-#include "server/net/network.h"
+#include "server/base/words.h"
+#include "server/net/network_internal.h"
 
 /* -- client-output-buffer-limit -- */
 
@@ -71,6 +72,17 @@ static const struct option_ops limit_ops = {
     .format_line = format_limit_line,
 };
 
+/* -- bind -- */
+
+static bool check_bind(const char *value, struct buffer *error) {
+    struct words words = {0};
+    enum status status = words_split(&words, bytes_of_text(value), BIND_MAX);
+    words_deinit(&words);
+    if (status == STATUS_OK) return true;
+    buffer_append_text(error, "Too many bind addresses specified.");
+    return false;
+}
+
 /* -- rows -- */
 
 const struct option network_option_rows[] = {
@@ -84,12 +96,15 @@ const struct option network_option_rows[] = {
         .name = "port",
         .field = OPTION_UINT(struct network_options, port),
         .range = {.initial = 6379, .min = 0, .max = 65535},
+        .live = true,
         .doc = "TCP port for clients; 0 listens on no TCP port.",
     },
     {
         .name = "bind",
         .field = OPTION_STRING(struct network_options, bind),
         .initial_text = "* -::*",
+        .check = check_bind,
+        .live = true,
         .multi_word = true,
         .doc = "Addresses to listen on; a leading '-' forgives one that the machine lacks.",
     },
@@ -149,6 +164,13 @@ const struct option network_option_rows[] = {
         .range = {.initial = 1000000, .min = 0, .max = INT64_MAX},
         .live = true,
         .doc = "Keys remembered for CLIENT TRACKING; beyond that some are called changed; 0: all.",
+    },
+    {
+        .name = "maxmemory-clients",
+        .field = OPTION_PERCENT(struct network_options, max_memory_clients),
+        .live = true,
+        .doc = "Memory of all clients, beyond which the heaviest are closed; a part of maxmemory "
+               "in percent; 0: no limit.",
     },
     {
         .name = "client-query-buffer-limit",

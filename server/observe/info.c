@@ -316,6 +316,7 @@ static void append_stats(void *state, struct buffer *out) {
     struct eviction_stats eviction;
     eviction_stats_read(observer->options.modules->dispatcher, &eviction);
     field_u64(out, "evicted_keys", eviction.evicted_keys);
+    field_u64(out, "evicted_clients", network.evicted_clients);
     field_u64(out, "total_eviction_exceeded_time", eviction.exceeded_us / 1000);
     field_u64(out, "current_eviction_exceeded_time", eviction.current_exceeded_us / 1000);
     field_u64(out, "keyspace_hits", commands.keyspace_hits);

@@ -136,6 +136,7 @@ bool pubsub_subscribe(struct pubsub *pubsub, struct session *session, enum subsc
         &(struct record_spec){.type = RECORD_STRING, .key = name, .payload = BYTES_LITERAL("")});
     table_insert_take(own, record, order, &hasher);
     session->subscribed[kind]++;
+    session->subscription_bytes += mem_usable_size(record);
     add_listener(pubsub, kind, name, order, session->id);
     return true;
 }
@@ -149,6 +150,7 @@ bool pubsub_unsubscribe(struct pubsub *pubsub, struct session *session, enum sub
     struct table_entry entry = table_find_entry(own, name, order);
     if (entry.record == NULL) return false;
     remove_listener(pubsub, kind, name, order, session->id);
+    session->subscription_bytes -= mem_usable_size(entry.record);
     record_free(table_detach(own, &entry, &hasher)); // The name may lie in it.
     session->subscribed[kind]--;
     return true;
@@ -165,13 +167,24 @@ static void note_record(void *arg, struct record *record) {
     list->records[list->count++] = record;
 }
 
-void pubsub_list_own(struct pubsub *pubsub, struct session *session, enum subscription_kind kind,
-                     struct name_list *out) {
+void pubsub_list_own(struct pubsub *pubsub, const struct session *session,
+                     enum subscription_kind kind, struct name_list *out) {
     out->count = 0;
     out->records = mem_alloc((session->subscribed[kind] + 1) * sizeof(*out->records));
     if (session->subscriptions == NULL) return;
     struct table_hasher hasher = hasher_of(pubsub);
     table_walk(&session->subscriptions->tables[kind], 0, 0, &hasher, note_record, out);
+}
+
+bool pubsub_each_own(struct pubsub *pubsub, const struct session *session, unsigned kind,
+                     bool (*visit)(void *arg, struct bytes name), void *arg) {
+    struct name_list list;
+    bool goes_on = true;
+    pubsub_list_own(pubsub, session, (enum subscription_kind)kind, &list);
+    for (size_t i = 0; i < list.count && goes_on; i++)
+        goes_on = visit(arg, record_key(list.records[i]));
+    mem_free(list.records);
+    return goes_on;
 }
 
 void pubsub_forget(struct pubsub *pubsub, struct session *session) {

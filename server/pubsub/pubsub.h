@@ -43,6 +43,11 @@ uint64_t pubsub_publish(struct pubsub *pubsub, struct bytes channel, struct byte
 /* Ends all subscriptions of a session without a word. On its worker. */
 void pubsub_forget(struct pubsub *pubsub, struct session *session);
 
+/* A session's own subscriptions of one kind, until `visit` returns false; that is returned then. On
+ * its worker or with everything parked. */
+bool pubsub_each_own(struct pubsub *pubsub, const struct session *session, unsigned kind,
+                     bool (*visit)(void *arg, struct bytes name), void *arg);
+
 /* Ends those to shard channels of these slots (bit s % 8 of byte s / 8), and tells their listeners
  * so. Any thread. */
 void pubsub_drop_slots(struct pubsub *pubsub, const uint8_t *slots);

@@ -38,8 +38,8 @@ bool pubsub_subscribe(struct pubsub *pubsub, struct session *session, enum subsc
                       struct bytes name);
 bool pubsub_unsubscribe(struct pubsub *pubsub, struct session *session, enum subscription_kind kind,
                         struct bytes name);
-void pubsub_list_own(struct pubsub *pubsub, struct session *session, enum subscription_kind kind,
-                     struct name_list *out);
+void pubsub_list_own(struct pubsub *pubsub, const struct session *session,
+                     enum subscription_kind kind, struct name_list *out);
 
 uint64_t pubsub_listener_count(struct pubsub *pubsub, enum subscription_kind kind,
                                struct bytes name);

@@ -143,6 +143,7 @@ const struct command pubsub_commands[] = {
         .group = GROUP_PUBSUB,
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_PUBSUB | COMMAND_STALE,
+        .channels = CHANNELS_PATTERNS,
         .handler = pubsub_command_psubscribe,
         .since = "2.0.0",
         .summary = "Listen to channels by glob.",
@@ -156,6 +157,7 @@ const struct command pubsub_commands[] = {
         .class = COMMAND_CLASS_CLIENT,
         .flags =
             COMMAND_MAY_REPLICATE | COMMAND_FAST | COMMAND_LOADING | COMMAND_PUBSUB | COMMAND_STALE,
+        .channels = CHANNELS_FIRST,
         .handler = pubsub_command_publish,
         .since = "2.0.0",
         .summary = "Send a message to a channel.",
@@ -192,6 +194,7 @@ const struct command pubsub_commands[] = {
         .flags =
             COMMAND_MAY_REPLICATE | COMMAND_FAST | COMMAND_LOADING | COMMAND_PUBSUB | COMMAND_STALE,
         .keys = {{.begin = KEY_BEGIN_INDEX, .index = 1, .step = 1, .flags = KEY_NOT_KEY}},
+        .channels = CHANNELS_FIRST,
         .handler = pubsub_command_spublish,
         .since = "7.0.0",
         .summary = "Send a message to a shard channel.",
@@ -206,6 +209,7 @@ const struct command pubsub_commands[] = {
         .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_PUBSUB | COMMAND_STALE,
         .keys =
             {{.begin = KEY_BEGIN_INDEX, .index = 1, .last = -1, .step = 1, .flags = KEY_NOT_KEY}},
+        .channels = CHANNELS_ALL,
         .handler = pubsub_command_ssubscribe,
         .since = "7.0.0",
         .summary = "Listen to shard channels.",
@@ -218,6 +222,7 @@ const struct command pubsub_commands[] = {
         .group = GROUP_PUBSUB,
         .class = COMMAND_CLASS_CLIENT,
         .flags = COMMAND_LOADING | COMMAND_NO_SCRIPT | COMMAND_PUBSUB | COMMAND_STALE,
+        .channels = CHANNELS_ALL,
         .handler = pubsub_command_subscribe,
         .since = "2.0.0",
         .summary = "Listen to channels.",

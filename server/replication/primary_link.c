@@ -342,7 +342,7 @@ void primary_link_begin_stream(struct replication *replication, int database) {
     session_deinit(session);
     session_init(session, 0, &primary->out);
     session->kind = SESSION_PRIMARY;
-    session->is_authenticated = true;
+    session_trust(session);
     session->reply.is_muted = true;
     session->db = database < 0 ? 0 : (uint32_t)database;
     snprintf(session->peer, sizeof(session->peer), "%.50s:%u", link_peer_ip(primary->link),

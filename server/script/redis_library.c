@@ -68,6 +68,19 @@ static int redis_pcall(lua_State *lua) {
     return 1;
 }
 
+/* Whether the user who runs the script may run that command; an error when there is none. */
+static int redis_acl_check_cmd(lua_State *lua) {
+    struct interpreter *interpreter = interpreter_of(lua);
+    uint32_t count = (uint32_t)lua_gettop(lua);
+    const char *refused = read_words(lua, interpreter, count);
+    if (refused != NULL) return script_raise(lua, refused);
+    bool may_call = false;
+    if (!scripted_may_call(&interpreter->run->scripted, interpreter->words, count, &may_call))
+        return script_raise(lua, "ERR Invalid command passed to redis.acl_check_cmd()");
+    lua_pushboolean(lua, may_call);
+    return 1;
+}
+
 /* -- replies -- */
 
 static int single_field(lua_State *lua, const char *name) {
@@ -175,6 +188,7 @@ static int redis_debug(lua_State *lua) {
 static const luaL_Reg functions[] = {
     {"call", redis_call},
     {"pcall", redis_pcall},
+    {"acl_check_cmd", redis_acl_check_cmd},
     {"status_reply", redis_status_reply},
     {"error_reply", redis_error_reply},
     {"sha1hex", redis_sha1hex},

@@ -83,7 +83,7 @@ static struct node *node_create(void) {
     exclusive_add_turn(node->exclusive, &node->turn);
     node->worker = dispatch_worker_create(node->dispatcher, &node->turn);
     session_init(&node->session, 1, &node->out);
-    node->session.is_authenticated = true;
+    session_trust(&node->session);
     turn_begin(&node->turn);
     dispatch_batch_begin(node->worker);
     return node;

@@ -12,7 +12,7 @@ from harness import wait_for
 
 FAMILIES = ['string', 'list', 'set', 'zset', 'hash', 'stream', 'bitmap', 'hll', 'geo', 'sort', 'generic', 'expire', 'scan',
             'blocking', 'pubsub', 'transactions', 'crosskey', 'encoding', 'memory', 'connection', 'protocol', 'arity', 'server',
-            'scripting', 'functions']
+            'scripting', 'functions', 'acl']
 
 
 def replay(shared, port, corpus, *more):

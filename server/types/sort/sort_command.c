@@ -4,6 +4,7 @@
 
 #include "server/base/mem.h"
 #include "server/base/number.h"
+#include "server/command/access.h"
 #include "server/types/hash/hash.h"
 #include "server/types/list/list.h"
 #include "server/types/set/set.h"
@@ -65,13 +66,21 @@ int sort_find_keys(const struct bytes *argv, uint32_t argc, uint32_t *out, uint3
     return count;
 }
 
-/* In a cluster the keys that a pattern stands for lie anywhere. (GET is refused whatever it asks
+/* The keys that a pattern stands for lie anywhere: not in a cluster, and not for a user who may
+ * not read every key. (GET is refused whatever it asks
  * for, as clients know it.) */
 static bool may_use_pattern(struct command_context *context, struct bytes pattern,
                             const char *option) {
     bool is_get = strcmp(option, "GET") == 0;
-    if (!databases_is_cluster(context->databases) || (!is_get && !has_star(pattern))) return true;
-    reply_error_format(context->reply, "ERR %s option of SORT denied in Cluster mode.", option);
+    if (!is_get && !has_star(pattern)) return true;
+    const char *reason = NULL;
+    if (databases_is_cluster(context->databases)) {
+        reason = "in Cluster mode";
+    } else if (!context_may_read_all_keys(context)) {
+        reason = "due to insufficient ACL permissions";
+    }
+    if (reason == NULL) return true;
+    reply_error_format(context->reply, "ERR %s option of SORT denied %s.", option, reason);
     return false;
 }
 
