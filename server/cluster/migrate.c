@@ -506,11 +506,6 @@ static struct migrate_job *job_create(struct command_context *context,
 static void migrate(struct command_context *context) {
     struct migrate_words words;
     if (!parse_words(context, &words)) return;
-    if (context->in_transaction) {
-        reply_error(context->reply, "ERR MIGRATE is not allowed inside a transaction: it waits for "
-                                    "another server, and a transaction never waits.");
-        return;
-    }
     struct migrate_job *job = job_create(context, &words);
     struct key *keys = mem_alloc((words.key_count + 1) * sizeof(*keys));
     for (uint32_t i = 0; i < words.key_count; i++) {
@@ -524,6 +519,10 @@ static void migrate(struct command_context *context) {
     context_propagate_nothing(context);
     if (job->count == 0) {
         reply_simple(context->reply, "NOKEY");
+        job_free(job);
+    } else if (context->in_transaction) {
+        reply_error(context->reply, "ERR MIGRATE is not allowed inside a transaction: it waits for "
+                                    "another server, and a transaction never waits.");
         job_free(job);
     } else if (!connect_target(job, false)) {
         reply_error(context->reply, "IOERR error or timeout connecting to the client");

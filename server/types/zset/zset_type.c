@@ -128,6 +128,9 @@ static enum status load_members(struct record *record, struct rdb_reader *reader
             status = rdb_reader_fail(reader, STATUS_BAD_FORMAT, "Zset with NAN score detected");
             break;
         }
+        // A listpack would make it a zero, and what comes of it then hang on the order of members.
+        if (score == 0 && signbit(score) && zset_table_of(record) == NULL)
+            zset_make_table(record, policy->seed);
         zset_put(record, buffer_view(&member), score, policy);
         if (zset_count(record) != i + 1)
             status = rdb_reader_fail(reader, STATUS_BAD_FORMAT, "Duplicate zset fields detected");
