@@ -6,6 +6,8 @@
 #include "server/base/mem.h"
 #include "server/command/transaction.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 enum { RULES_MAX = 64 };
 
 static uint32_t cut_lines(struct bytes text, struct bytes *out) {

@@ -12,8 +12,11 @@
 
 struct dump_file {
     struct snapshotter *snapshotter;
+    uint64_t number; /* In the order in which saves began. */
+    int folder;      /* Where `dir` was when it began. */
     int fd;
     char temporary[512];
+    char name[512]; /* dbfilename, as it was then. */
     void (*fn)(void *arg, enum status status);
     void *arg;
 };
@@ -21,12 +24,18 @@ struct dump_file {
 static struct dump_file *dump_file_open(struct snapshotter *snapshotter) {
     struct dump_file *file = mem_alloc_zero(sizeof(*file));
     file->snapshotter = snapshotter;
+    file->number = ++snapshotter->last_save_number;
     snprintf(file->temporary, sizeof(file->temporary), "temp-%d-%llu.rdb", (int)getpid(),
              (unsigned long long)clock_monotonic_us());
-    file->fd = disk_open(AT_FDCWD, file->temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    snprintf(file->name, sizeof(file->name), "%s", snapshotter->options.options->file_name);
+    file->folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    file->fd = file->folder < 0
+                   ? -1
+                   : disk_open(file->folder, file->temporary, O_WRONLY | O_CREAT | O_TRUNC);
     if (file->fd >= 0) return file;
     log_warning("Failed opening the temporary RDB file %s for saving: %s", file->temporary,
                 strerror(errno));
+    if (file->folder >= 0) close(file->folder);
     mem_free(file);
     return NULL;
 }
@@ -38,28 +47,39 @@ static enum status write_file(void *state, struct bytes bytes) {
     return STATUS_IO_ERROR;
 }
 
-static enum status sync_file(void *state) {
+/* Gives the file its name, unless a younger one has it: the file of a pass never takes the place of
+ * one that SHUTDOWN has just written. */
+static enum status put_in_place(const struct dump_file *file) {
+    struct snapshotter *snapshotter = file->snapshotter;
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&snapshotter->name_lock);
+    if (snapshotter->named_save_number > file->number) {
+        disk_clean_up(file->folder, file->temporary);
+    } else if (disk_rename(file->folder, file->temporary, file->folder, file->name)) {
+        snapshotter->named_save_number = file->number;
+    } else {
+        status = STATUS_IO_ERROR;
+    }
+    pthread_mutex_unlock(&snapshotter->name_lock);
+    if (status == STATUS_OK && !disk_sync_folder(file->folder)) status = STATUS_IO_ERROR;
+    if (status != STATUS_OK)
+        log_warning("Error moving temp DB file %s to the final destination %s: %s", file->temporary,
+                    file->name, strerror(errno));
+    return status;
+}
+
+/* Durable first, then visible. May wait for the disk: nothing is parked. */
+static enum status finish_file(void *state) {
     const struct dump_file *file = state;
-    if (disk_sync(file->fd)) return STATUS_OK;
+    if (disk_sync(file->fd)) return put_in_place(file);
     log_warning("Error syncing temp DB file %s: %s", file->temporary, strerror(errno));
     return STATUS_IO_ERROR;
 }
 
-/* Durable first (sync_file), then visible. While everything is parked, so that the file of a pass
- * never takes the place of one that SHUTDOWN has just written. */
-static enum status put_in_place(const struct dump_file *file) {
-    const char *name = file->snapshotter->options.options->file_name;
-    if (!disk_rename(AT_FDCWD, file->temporary, AT_FDCWD, name) || !disk_sync_folder_of(name)) {
-        log_warning("Error moving temp DB file %s to the final destination %s: %s", file->temporary,
-                    name, strerror(errno));
-        return STATUS_IO_ERROR;
-    }
-    return STATUS_OK;
-}
-
 static void dump_file_close(struct dump_file *file, enum status status) {
     close(file->fd);
-    if (status != STATUS_OK) disk_clean_up(AT_FDCWD, file->temporary);
+    if (status != STATUS_OK) disk_clean_up(file->folder, file->temporary);
+    close(file->folder);
     mem_free(file);
 }
 
@@ -85,13 +105,12 @@ static void note_outcome(struct snapshotter *snapshotter, enum status status) {
     set_disk_error(snapshotter);
 }
 
-/* Everything is parked: what is slow was done before, by sync_file. */
+/* Everything is parked: what is slow was done before, by finish_file. */
 static void done_file(void *state, enum status status) {
     struct dump_file *file = state;
     struct snapshotter *snapshotter = file->snapshotter;
     void (*fn)(void *arg, enum status) = file->fn;
     void *arg = file->arg;
-    if (status == STATUS_OK) status = put_in_place(file);
     dump_file_close(file, status);
     note_outcome(snapshotter, status);
     if (fn != NULL) fn(arg, status);
@@ -117,7 +136,7 @@ bool snapshot_save_in_background(struct snapshotter *snapshotter,
     file->fn = fn;
     file->arg = arg;
     const struct snapshot_sink sink = {
-        .write = write_file, .finish = sync_file, .done = done_file, .state = file};
+        .write = write_file, .finish = finish_file, .done = done_file, .state = file};
     if (snapshot_begin(snapshotter, &sink) != NULL) return true;
     dump_file_close(file, STATUS_BUSY);
     snapshotter->is_saving = false;
@@ -195,8 +214,7 @@ enum status snapshot_save_now(struct snapshotter *snapshotter) {
     enum status status = STATUS_IO_ERROR;
     if (file != NULL) {
         status = write_all(snapshotter, false, write_file, file);
-        if (status == STATUS_OK) status = sync_file(file);
-        if (status == STATUS_OK) status = put_in_place(file);
+        if (status == STATUS_OK) status = finish_file(file);
         dump_file_close(file, status);
     }
     note_outcome(snapshotter, status);

@@ -99,10 +99,13 @@ static void save_preimage(struct keyspace_pass *base, struct keyspace *keyspace,
     snapshot_note_longest(&pass->snapshotter->preimage_us_max, clock_monotonic_us() - began_us);
 }
 
-/* The pass holds its keyspaces by reference from the beginning. */
+/* The pass holds its keyspaces by reference from the beginning. A dump would bring back what was
+ * flushed: another one follows it at once, where there are save points. */
 static void put_aside(struct keyspace_pass *base, struct keyspace *keyspace) {
-    (void)base;
-    (void)keyspace;
+    struct snapshotter *snapshotter = ((struct snapshot_pass *)base)->snapshotter;
+    if (snapshotter->is_saving && snapshotter->options.options->save_points.count > 0 &&
+        keyspace_count(keyspace) > 0)
+        snapshotter->is_save_scheduled = true;
 }
 
 /* -- the walk -- */

@@ -21,6 +21,7 @@ enum { RETRY_AFTER_MS = 5000 };
 
 struct snapshotter *snapshotter_create(const struct snapshotter_create_options *options) {
     struct snapshotter *snapshotter = mem_alloc_zero(sizeof(*snapshotter));
+    ASSERT(pthread_mutex_init(&snapshotter->name_lock, NULL) == 0);
     snapshotter->options = *options;
     snapshotter->last_save_s = clock_wall_ms() / 1000;
     snapshotter->last_seconds = -1;
@@ -37,6 +38,7 @@ void snapshotter_destroy(struct snapshotter *snapshotter) {
     }
     for (int tries = 0; atomic_load(&snapshotter->pass_count) > 0 && tries < 5000; tries++)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
+    pthread_mutex_destroy(&snapshotter->name_lock);
     mem_free(snapshotter);
 }
 

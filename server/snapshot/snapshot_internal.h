@@ -94,6 +94,9 @@ struct snapshotter {
     uint64_t save_began_ms;
     uint64_t changes_at_save;
     uint64_t changes_at_begin;
+    uint64_t last_save_number;
+    pthread_mutex_t name_lock;  /* A leaf, for: */
+    uint64_t named_save_number; /* Of the save whose file has the dump's name. */
 
     _Atomic bool is_loading;
     _Atomic uint64_t loading_bytes; /* Of files at the start; 0 in all of them else. */

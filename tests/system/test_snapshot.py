@@ -247,3 +247,31 @@ def test_writes_wait_when_too_much_is_held(lab):
     wait_saved(node)
     assert int(figures['snapshot_held_bytes_max']) < 3 << 20, figures
     assert digest_of_file(lab, node) == digest
+
+
+def test_a_dump_that_would_bring_back_what_was_flushed_is_followed_by_another(lab, workers):
+    node = lab.node({**DEBUG, 'rdb-key-save-delay': 300, 'save': '3600 1000000'}, workers=workers)
+    with node.connect() as connection:
+        connection.call('DEBUG', 'POPULATE', 10000)
+        begin_save(node)
+        assert connection.call('FLUSHALL') == b'OK'
+        empty = connection.call('DEBUG', 'DIGEST')
+        connection.call('CONFIG', 'SET', 'rdb-key-save-delay', 0)
+    wait_for(lambda: digest_of_file(lab, node) == empty, 'the next dump has nothing of it')
+
+
+def test_a_dump_goes_where_it_was_to_go_when_it_began(lab):
+    """Whatever `dir` and `dbfilename` have become; and never in the place of one that was made later."""
+    node = lab.node({**DEBUG, 'rdb-key-save-delay': 300, 'enable-protected-configs': 'yes'})
+    other = os.path.join(node.folder, 'other')
+    os.mkdir(other)
+    with node.connect() as connection:
+        connection.call('DEBUG', 'POPULATE', 10000)
+        begin_save(node)
+        connection.call('CONFIG', 'SET', 'dir', other)
+        connection.call('CONFIG', 'SET', 'dbfilename', 'other.rdb')
+        connection.call('CONFIG', 'SET', 'rdb-key-save-delay', 0)
+        wait_saved(node)
+        assert os.path.exists(os.path.join(node.folder, 'dump.rdb')) and not os.listdir(other)
+        connection.call('SAVE')
+        assert os.listdir(other) == ['other.rdb']
