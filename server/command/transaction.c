@@ -31,10 +31,6 @@ size_t transaction_bytes(const struct session *session) {
            transaction->argument_bytes;
 }
 
-uint32_t transaction_watched(const struct session *session) {
-    return session->watches == NULL ? 0 : session->watches->count;
-}
-
 void transaction_queue(struct session *session, const struct command_entry *entry,
                        enum command_class class, const struct bytes *argv, uint32_t argc) {
     struct transaction *transaction = session->transaction;

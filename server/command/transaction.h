@@ -30,4 +30,3 @@ void transaction_fail(struct session *session);
 uint32_t transaction_queued(const struct session *session); /* Commands; 0 outside MULTI. */
 /* Bytes that its queue holds. */
 size_t transaction_bytes(const struct session *session);
-uint32_t transaction_watched(const struct session *session);

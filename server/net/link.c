@@ -290,14 +290,6 @@ bool link_is_connected(const struct link *link) {
     return link->fd >= 0 && !link->is_connecting;
 }
 
-void *link_arg(const struct link *link) {
-    return link->arg;
-}
-
-void link_set_arg(struct link *link, void *arg) {
-    link->arg = arg;
-}
-
 const char *link_peer_ip(struct link *link) {
     return link->peer_ip;
 }

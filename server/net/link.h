@@ -64,8 +64,6 @@ uint64_t link_created_ms(const struct link *link); /* Unix time. */
 uint64_t
 link_received_ms(const struct link *link); /* Monotonic time of the last bytes, or of creation. */
 bool link_is_connected(const struct link *link);
-void *link_arg(const struct link *link);
-void link_set_arg(struct link *link, void *arg);
 
 /* The addresses as text, without port. Valid until the link closes. */
 const char *link_peer_ip(struct link *link);

@@ -230,10 +230,6 @@ struct ev_loop *loop_ev(struct loop *loop) {
     return loop->ev;
 }
 
-struct turn *loop_turn(struct loop *loop) {
-    return loop->turn;
-}
-
 bool loop_is_current(const struct loop *loop) {
     return atomic_load(&loop->is_running) && pthread_equal(loop->runner, pthread_self());
 }

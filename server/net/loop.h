@@ -30,7 +30,6 @@ void loop_stop(struct loop *loop);
 void loop_join(struct loop *loop);
 
 struct ev_loop *loop_ev(struct loop *loop);
-struct turn *loop_turn(struct loop *loop);
 
 /* Before the loop runs: let it nap for some 20 us between two turns where that saves more than it
  * costs, as the reads tell that are noted: many clients, none of which waits noticeably longer. */

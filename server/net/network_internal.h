@@ -34,6 +34,7 @@ struct accept_socket {
     struct accept_socket *next;
     struct endpoint endpoint;
 };
+
 struct worker;
 
 struct client {

@@ -416,6 +416,20 @@ enum status rdb_read_blob(struct rdb_reader *reader, unsigned type, struct rdb_b
     return STATUS_OK;
 }
 
+enum status rdb_read_stream_node(struct rdb_reader *reader, unsigned type,
+                                 struct rdb_stream_id *out_master, struct rdb_blob *out) {
+    uint64_t key_len = 0;
+    enum status status = rdb_read_length(reader, &key_len);
+    if (status == STATUS_OK && key_len != sizeof(*out_master))
+        return rdb_reader_fail(reader, STATUS_BAD_FORMAT,
+                               "Stream node key entry is not the size of a stream ID");
+    if (status == STATUS_OK) status = rdb_read_stream_id(reader, out_master);
+    if (status == STATUS_OK) status = rdb_read_blob(reader, type, out);
+    if (status != STATUS_OK || out->count > 0) return status;
+    rdb_blob_deinit(out);
+    return rdb_reader_fail(reader, STATUS_BAD_FORMAT, "Empty listpack inside stream");
+}
+
 void rdb_blob_deinit(struct rdb_blob *blob) {
     mem_free(blob->data);
     *blob = (struct rdb_blob){0};

@@ -45,6 +45,11 @@ bool rdb_blob_is_valid(enum rdb_blob_kind kind, struct bytes bytes, size_t *out_
  * is nothing to release. O(n log n) where entries must be unique. */
 MUST_USE enum status rdb_read_blob(struct rdb_reader *reader, unsigned type, struct rdb_blob *out);
 
+/* Reads a node of a stream of this type: the id from which its entries count, and its listpack,
+ * which is not empty. On failure there is nothing to release. */
+MUST_USE enum status rdb_read_stream_node(struct rdb_reader *reader, unsigned type,
+                                          struct rdb_stream_id *out_master, struct rdb_blob *out);
+
 void rdb_blob_deinit(struct rdb_blob *blob);
 
 /* The entry at the cursor, which moves on; false at the end. A text is a view into the blob. */

@@ -185,54 +185,30 @@ static enum status check_members(struct rdb_reader *reader, unsigned type, uint6
 
 /* -- streams -- */
 
-struct id {
-    uint64_t ms;
-    uint64_t seq;
-};
-
-static bool is_above(struct id a, struct id b) {
-    return a.ms != b.ms ? a.ms > b.ms : a.seq > b.seq;
-}
-
-static enum status read_id(struct rdb_reader *reader, struct id *out) {
-    return rdb_read_stream_id(reader, &out->ms, &out->seq);
-}
-
-static enum status read_id_of_lengths(struct rdb_reader *reader, struct id *out) {
-    enum status status = rdb_read_length(reader, &out->ms);
-    return status == STATUS_OK ? rdb_read_length(reader, &out->seq) : status;
-}
-
 struct stream_check {
     struct rdb_reader *reader;
     unsigned type;
     uint64_t entries;
-    struct id master; /* Of the last node. */
-    struct id top;    /* Of the last living entry. */
+    struct rdb_stream_id master; /* Of the last node. */
+    struct rdb_stream_id top;    /* Of the last living entry. */
 };
 
 static enum status check_stream_node(struct stream_check *check, bool is_first) {
     struct rdb_reader *reader = check->reader;
-    uint64_t key_len = 0;
-    struct id master = {0};
+    struct rdb_stream_id master = {0};
     struct rdb_blob blob;
-    enum status status = rdb_read_length(reader, &key_len);
-    if (status == STATUS_OK && key_len != sizeof(master))
-        return corrupt(reader, "Stream node key entry is not the size of a stream ID");
-    if (status == STATUS_OK) status = read_id(reader, &master);
-    if (status == STATUS_OK) status = rdb_read_blob(reader, check->type, &blob);
+    enum status status = rdb_read_stream_node(reader, check->type, &master, &blob);
     if (status != STATUS_OK) return status;
     struct rdb_stream_node node;
-    if (blob.count == 0)
-        status = corrupt(reader, "Empty listpack inside stream");
-    else if (!is_first && !is_above(master, check->master))
+    if (!is_first && rdb_stream_id_compare(master, check->master) <= 0)
         status = corrupt(reader, "Listpack re-added with existing key");
     else if (!rdb_stream_node_read(blob.data, &node))
         status = corrupt(reader, "Stream listpack integrity check failed.");
     rdb_blob_deinit(&blob);
     if (status != STATUS_OK) return status;
     check->master = master;
-    check->top = (struct id){master.ms + node.last_ms_diff, master.seq + node.last_seq_diff};
+    check->top =
+        (struct rdb_stream_id){master.ms + node.last_ms_diff, master.seq + node.last_seq_diff};
     check->entries += node.living_count;
     return STATUS_OK;
 }
@@ -250,10 +226,10 @@ static enum status check_group_pending(struct stream_check *check, struct member
     struct rdb_reader *reader = check->reader;
     enum status status = rdb_read_count(reader, out_count);
     for (uint64_t left = *out_count; status == STATUS_OK && left > 0; left--) {
-        struct id id;
+        struct rdb_stream_id id;
         int64_t delivered_ms = 0;
         uint64_t deliveries = 0;
-        status = read_id(reader, &id);
+        status = rdb_read_stream_id(reader, &id);
         if (status == STATUS_OK) status = rdb_read_ms(reader, &delivered_ms);
         if (status == STATUS_OK) status = rdb_read_length(reader, &deliveries);
         if (status == STATUS_OK && !members_add(pending, bytes_of(&id, sizeof(id))))
@@ -268,8 +244,8 @@ static enum status check_consumer_pending(struct stream_check *check, struct mem
     uint64_t count = 0;
     enum status status = rdb_read_count(reader, &count);
     while (status == STATUS_OK && count-- > 0) {
-        struct id id;
-        status = read_id(reader, &id);
+        struct rdb_stream_id id;
+        status = rdb_read_stream_id(reader, &id);
         if (status != STATUS_OK) break;
         enum mark mark = members_mark(pending, bytes_of(&id, sizeof(id)));
         if (mark == MARK_NO_MEMBER || *left_pending == 0)
@@ -306,11 +282,11 @@ static enum status check_consumers(struct stream_check *check, struct members *p
 static enum status check_group(struct stream_check *check, struct members *groups) {
     struct rdb_reader *reader = check->reader;
     struct bytes name;
-    struct id last;
+    struct rdb_stream_id last;
     uint64_t entries_read = 0;
     enum status status = rdb_read_view(reader, &name);
     bool is_new = status == STATUS_OK && members_add(groups, name);
-    if (status == STATUS_OK) status = read_id_of_lengths(reader, &last);
+    if (status == STATUS_OK) status = rdb_read_stream_id_lengths(reader, &last);
     if (status == STATUS_OK && check->type != RDB_TYPE_STREAM_1)
         status = rdb_read_length(reader, &entries_read);
     if (status == STATUS_OK && !is_new) status = corrupt(reader, "Duplicated consumer group name");
@@ -338,19 +314,20 @@ static enum status check_groups(struct stream_check *check) {
 static enum status check_stream_counters(struct stream_check *check) {
     struct rdb_reader *reader = check->reader;
     uint64_t len = 0;
-    struct id last = {0};
+    struct rdb_stream_id last = {0};
     enum status status = rdb_read_length(reader, &len);
     if (status == STATUS_OK && len != check->entries)
         return corrupt(reader, "Stream length inconsistent with its entries");
-    if (status == STATUS_OK) status = read_id_of_lengths(reader, &last);
+    if (status == STATUS_OK) status = rdb_read_stream_id_lengths(reader, &last);
     if (status == STATUS_OK && check->type != RDB_TYPE_STREAM_1) {
-        struct id ignored;
+        struct rdb_stream_id ignored;
         uint64_t added = 0;
-        status = read_id_of_lengths(reader, &ignored); // The first living entry's.
-        if (status == STATUS_OK) status = read_id_of_lengths(reader, &ignored); // Deleted ones'.
+        status = rdb_read_stream_id_lengths(reader, &ignored); // The first living entry's.
+        if (status == STATUS_OK)
+            status = rdb_read_stream_id_lengths(reader, &ignored); // Deleted ones'.
         if (status == STATUS_OK) status = rdb_read_length(reader, &added);
     }
-    if (status == STATUS_OK && len > 0 && is_above(check->top, last))
+    if (status == STATUS_OK && len > 0 && rdb_stream_id_compare(check->top, last) > 0)
         return corrupt(reader, "Stream entry behind the last generated ID");
     return status;
 }

@@ -7,14 +7,9 @@
 
 enum { ID_TEXT_MAX = 2 * NUMBER_TEXT_MAX + 1 };
 
-struct id {
-    uint64_t ms;
-    uint64_t seq;
-};
-
 /* A pending entry, as the group knows it. */
 struct pending {
-    struct id id;
+    struct rdb_stream_id id;
     int64_t delivered_ms;
     uint64_t deliveries;
 };
@@ -23,12 +18,7 @@ static enum status corrupt(struct rdb_commands *commands, const char *reason) {
     return rdb_reader_fail(commands->reader, STATUS_BAD_FORMAT, "%s", reason);
 }
 
-static int compare(struct id a, struct id b) {
-    if (a.ms != b.ms) return a.ms < b.ms ? -1 : 1;
-    return (a.seq > b.seq) - (a.seq < b.seq);
-}
-
-static void write_id(struct rdb_commands *commands, struct id id) {
+static void write_id(struct rdb_commands *commands, struct rdb_stream_id id) {
     char text[ID_TEXT_MAX];
     unsigned len = number_format_u64(id.ms, text);
     text[len++] = '-';
@@ -36,24 +26,16 @@ static void write_id(struct rdb_commands *commands, struct id id) {
     rdb_commands_word(commands, bytes_of(text, len));
 }
 
-static enum status read_id(struct rdb_reader *reader, struct id *out) {
-    return rdb_read_stream_id(reader, &out->ms, &out->seq);
-}
-
-static enum status read_id_of_lengths(struct rdb_reader *reader, struct id *out) {
-    enum status status = rdb_read_length(reader, &out->ms);
-    return status == STATUS_OK ? rdb_read_length(reader, &out->seq) : status;
-}
-
 /* -- entries -- */
 
-static void write_entry(struct rdb_commands *commands, const uint8_t *block, struct id master,
-                        const struct rdb_stream_entry *entry) {
+static void write_entry(struct rdb_commands *commands, const uint8_t *block,
+                        struct rdb_stream_id master, const struct rdb_stream_entry *entry) {
     char scratch[NUMBER_TEXT_MAX];
     rdb_commands_begin(commands, 3 + 2 * entry->field_count);
     rdb_commands_text(commands, "XADD");
     rdb_commands_key(commands);
-    write_id(commands, (struct id){master.ms + entry->ms_diff, master.seq + entry->seq_diff});
+    write_id(commands,
+             (struct rdb_stream_id){master.ms + entry->ms_diff, master.seq + entry->seq_diff});
     size_t name = entry->names;
     size_t value = entry->values;
     for (uint64_t i = 0; i < entry->field_count; i++) {
@@ -66,18 +48,12 @@ static void write_entry(struct rdb_commands *commands, const uint8_t *block, str
 }
 
 static enum status write_node(struct rdb_commands *commands, unsigned type) {
-    struct rdb_reader *reader = commands->reader;
-    uint64_t key_len = 0;
-    struct id master = {0};
+    struct rdb_stream_id master = {0};
     struct rdb_blob blob;
-    enum status status = rdb_read_length(reader, &key_len);
-    if (status == STATUS_OK && key_len != sizeof(master))
-        return corrupt(commands, "Stream node key entry is not the size of a stream ID");
-    if (status == STATUS_OK) status = read_id(reader, &master);
-    if (status == STATUS_OK) status = rdb_read_blob(reader, type, &blob);
+    enum status status = rdb_read_stream_node(commands->reader, type, &master, &blob);
     if (status != STATUS_OK) return status;
     struct rdb_stream_node node;
-    if (blob.count == 0 || !rdb_stream_node_read(blob.data, &node)) {
+    if (!rdb_stream_node_read(blob.data, &node)) {
         status = corrupt(commands, "Stream listpack integrity check failed.");
     } else {
         struct rdb_stream_cursor cursor = {0};
@@ -112,15 +88,15 @@ static enum status write_nodes(struct rdb_commands *commands, unsigned type) {
 static enum status write_counters(struct rdb_commands *commands, unsigned type) {
     struct rdb_reader *reader = commands->reader;
     uint64_t len = 0;
-    struct id last = {0};
-    struct id first = {0};
-    struct id deleted = {0};
+    struct rdb_stream_id last = {0};
+    struct rdb_stream_id first = {0};
+    struct rdb_stream_id deleted = {0};
     enum status status = rdb_read_length(reader, &len);
     uint64_t added = len; // What a server says that never counted them.
-    if (status == STATUS_OK) status = read_id_of_lengths(reader, &last);
+    if (status == STATUS_OK) status = rdb_read_stream_id_lengths(reader, &last);
     if (status == STATUS_OK && type != RDB_TYPE_STREAM_1) {
-        status = read_id_of_lengths(reader, &first);
-        if (status == STATUS_OK) status = read_id_of_lengths(reader, &deleted);
+        status = rdb_read_stream_id_lengths(reader, &first);
+        if (status == STATUS_OK) status = rdb_read_stream_id_lengths(reader, &deleted);
         if (status == STATUS_OK) status = rdb_read_length(reader, &added);
     }
     if (status != STATUS_OK) return status;
@@ -140,15 +116,15 @@ static enum status write_counters(struct rdb_commands *commands, unsigned type) 
 static enum status read_pending(struct rdb_commands *commands, struct buffer *out) {
     struct rdb_reader *reader = commands->reader;
     uint64_t count = 0;
-    struct id above = {0};
+    struct rdb_stream_id above = {0};
     enum status status = rdb_read_count(reader, &count);
     for (uint64_t i = 0; status == STATUS_OK && i < count; i++) {
         struct pending pending;
-        status = read_id(reader, &pending.id);
+        status = rdb_read_stream_id(reader, &pending.id);
         if (status == STATUS_OK) status = rdb_read_ms(reader, &pending.delivered_ms);
         if (status == STATUS_OK) status = rdb_read_length(reader, &pending.deliveries);
         if (status != STATUS_OK) break;
-        if (i > 0 && compare(pending.id, above) <= 0)
+        if (i > 0 && rdb_stream_id_compare(pending.id, above) <= 0)
             return corrupt(commands, "Global PEL entries of a consumer group are not in order");
         above = pending.id;
         buffer_append(out, &pending, sizeof(pending));
@@ -156,13 +132,13 @@ static enum status read_pending(struct rdb_commands *commands, struct buffer *ou
     return status;
 }
 
-static bool find_pending(const struct buffer *all, struct id id, struct pending *out) {
+static bool find_pending(const struct buffer *all, struct rdb_stream_id id, struct pending *out) {
     size_t low = 0;
     size_t high = all->len / sizeof(*out);
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         memcpy(out, all->data + middle * sizeof(*out), sizeof(*out));
-        int order = compare(out->id, id);
+        int order = rdb_stream_id_compare(out->id, id);
         if (order == 0) return true;
         if (order < 0)
             low = middle + 1;
@@ -172,8 +148,8 @@ static bool find_pending(const struct buffer *all, struct id id, struct pending 
     return false;
 }
 
-static void write_group(struct rdb_commands *commands, struct bytes group, struct id last,
-                        int64_t entries_read) {
+static void write_group(struct rdb_commands *commands, struct bytes group,
+                        struct rdb_stream_id last, int64_t entries_read) {
     rdb_commands_begin(commands, 7);
     rdb_commands_text(commands, "XGROUP");
     rdb_commands_text(commands, "CREATE");
@@ -222,9 +198,9 @@ static enum status write_consumer(struct rdb_commands *commands, unsigned type, 
     if (status == STATUS_OK) status = rdb_read_count(reader, &count);
     if (status == STATUS_OK && count == 0) write_idle_consumer(commands, group, buffer_view(name));
     while (status == STATUS_OK && count-- > 0) {
-        struct id id;
+        struct rdb_stream_id id;
         struct pending pending;
-        status = read_id(reader, &id);
+        status = rdb_read_stream_id(reader, &id);
         if (status != STATUS_OK) break;
         if (!find_pending(all, id, &pending))
             return corrupt(commands, "Consumer entry not found in group global PEL");
@@ -253,10 +229,10 @@ static enum status write_groups(struct rdb_commands *commands, unsigned type) {
     uint64_t count = 0;
     enum status status = rdb_read_count(reader, &count);
     while (status == STATUS_OK && count-- > 0) {
-        struct id last = {0};
+        struct rdb_stream_id last = {0};
         uint64_t entries_read = UINT64_MAX; // Not known: -1.
         status = rdb_read_string(reader, &group);
-        if (status == STATUS_OK) status = read_id_of_lengths(reader, &last);
+        if (status == STATUS_OK) status = rdb_read_stream_id_lengths(reader, &last);
         if (status == STATUS_OK && type != RDB_TYPE_STREAM_1)
             status = rdb_read_length(reader, &entries_read);
         if (status != STATUS_OK) break;

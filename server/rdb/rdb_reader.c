@@ -316,11 +316,16 @@ enum status rdb_read_ms(struct rdb_reader *reader, int64_t *out) {
     return status;
 }
 
-enum status rdb_read_stream_id(struct rdb_reader *reader, uint64_t *out_ms, uint64_t *out_seq) {
-    enum status status = ensure(reader, 16);
+enum status rdb_read_stream_id(struct rdb_reader *reader, struct rdb_stream_id *out) {
+    enum status status = ensure(reader, sizeof(*out));
     if (status != STATUS_OK) return status;
-    status = read_big_endian(reader, 8, out_ms);
-    return status == STATUS_OK ? read_big_endian(reader, 8, out_seq) : status;
+    status = read_big_endian(reader, 8, &out->ms);
+    return status == STATUS_OK ? read_big_endian(reader, 8, &out->seq) : status;
+}
+
+enum status rdb_read_stream_id_lengths(struct rdb_reader *reader, struct rdb_stream_id *out) {
+    enum status status = rdb_read_length(reader, &out->ms);
+    return status == STATUS_OK ? rdb_read_length(reader, &out->seq) : status;
 }
 
 /* A length, or with `out_is_special` the number of a string encoding. */

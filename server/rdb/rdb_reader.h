@@ -118,8 +118,21 @@ MUST_USE enum status rdb_read_raw(struct rdb_reader *reader, void *out, size_t l
 MUST_USE enum status rdb_read_double(struct rdb_reader *reader, double *out);      /* Any bits. */
 MUST_USE enum status rdb_read_text_double(struct rdb_reader *reader, double *out); /* Type 3. */
 MUST_USE enum status rdb_read_ms(struct rdb_reader *reader, int64_t *out);
-MUST_USE enum status rdb_read_stream_id(struct rdb_reader *reader, uint64_t *out_ms,
-                                        uint64_t *out_seq);
+
+/* The id of an entry of a stream: 16 bytes, or two plain numbers. */
+struct rdb_stream_id {
+    uint64_t ms;
+    uint64_t seq;
+};
+MUST_USE enum status rdb_read_stream_id(struct rdb_reader *reader, struct rdb_stream_id *out);
+MUST_USE enum status rdb_read_stream_id_lengths(struct rdb_reader *reader,
+                                                struct rdb_stream_id *out);
+
+/* As strcmp does. */
+static inline int rdb_stream_id_compare(struct rdb_stream_id a, struct rdb_stream_id b) {
+    if (a.ms != b.ms) return a.ms < b.ms ? -1 : 1;
+    return (a.seq > b.seq) - (a.seq < b.seq);
+}
 
 /* A plain 64-bit number; a special encoding in its place is corrupt. */
 MUST_USE enum status rdb_read_length(struct rdb_reader *reader, uint64_t *out);

@@ -214,32 +214,36 @@ static enum status corrupt(struct rdb_reader *reader, const char *reason) {
     return rdb_reader_fail(reader, STATUS_BAD_FORMAT, "%s", reason);
 }
 
+/* The same id in the words of this folder. */
+static enum status take_id(enum status status, struct rdb_stream_id id, struct stream_id *out) {
+    if (status == STATUS_OK) *out = (struct stream_id){id.ms, id.seq};
+    return status;
+}
+
 static enum status load_id_of_lengths(struct rdb_reader *reader, struct stream_id *out) {
-    enum status status = rdb_read_length(reader, &out->ms);
-    return status == STATUS_OK ? rdb_read_length(reader, &out->seq) : status;
+    struct rdb_stream_id id = {0};
+    enum status status = rdb_read_stream_id_lengths(reader, &id);
+    return take_id(status, id, out);
 }
 
 static enum status load_raw_id(struct rdb_reader *reader, struct stream_id *out) {
-    return rdb_read_stream_id(reader, &out->ms, &out->seq);
+    struct rdb_stream_id id = {0};
+    enum status status = rdb_read_stream_id(reader, &id);
+    return take_id(status, id, out);
 }
 
 static enum status load_node(struct stream *stream, struct rdb_reader *reader, uint8_t type) {
-    uint64_t key_len = 0;
-    struct stream_id master = STREAM_ID_MIN;
+    struct rdb_stream_id id = {0};
     struct rdb_blob blob;
-    enum status status = rdb_read_length(reader, &key_len);
-    if (status == STATUS_OK && key_len != 16)
-        return corrupt(reader, "Stream node key entry is not the size of a stream ID");
-    if (status == STATUS_OK) status = load_raw_id(reader, &master);
-    if (status == STATUS_OK) status = rdb_read_blob(reader, type, &blob);
+    enum status status = rdb_read_stream_node(reader, type, &id, &blob);
     if (status != STATUS_OK) return status;
+    struct stream_id master = {id.ms, id.seq};
     struct leaf_place place;
     struct rdb_stream_node node = {0};
     bool has_nodes = leaf_tree_last(stream->nodes, &place);
     struct leaf_key last = has_nodes ? leaf_place_key(&place) : (struct leaf_key){0};
     uint8_t *block = NULL;
-    status = blob.count == 0 ? corrupt(reader, "Empty listpack inside stream")
-                             : rdb_blob_detach_listpack(&blob, &block);
+    status = rdb_blob_detach_listpack(&blob, &block);
     rdb_blob_deinit(&blob);
     if (status != STATUS_OK) return rdb_reader_fail(reader, status, "Stream node too large");
     if (has_nodes && stream_id_compare((struct stream_id){last.high, last.low}, master) >= 0) {
