@@ -11,6 +11,7 @@
 
 #define JOIN_POLL_US 100000u
 #define JOIN_DOT_MS 1000u
+#define JOIN_MEET_AGAIN_MS 5000u
 #define JOIN_WARNING_MS 20000u /* Until links are looked at, and this for each node more. */
 #define JOIN_WARNING_PER_NODE_MS 150u
 #define REPLICATE_TRIES 50u
@@ -36,21 +37,46 @@ static bool refresh_views(struct executor *executor, struct node_view *views, si
     return is_complete;
 }
 
-static bool wait_loop(struct executor *executor, size_t node_count, struct node_view *views) {
+static struct reply *ask_to_meet(struct client *client, const char *host,
+                                 const struct address *known) {
+    if (known->bus_port != 0 && known->bus_port != known->port + CLUSTER_BUS_OFFSET) {
+        return executor_ask(client, "CLUSTER MEET %s %d %d", host, known->port, known->bus_port);
+    }
+    return executor_ask(client, "CLUSTER MEET %s %d", host, known->port);
+}
+
+static void meet_again(struct executor *executor, const struct address *known,
+                       const struct node_view *views, size_t view_count) {
+    char host[NODE_HOST_MAX];
+    if (!executor_resolve(known->host, host, sizeof(host))) return;
+    for (size_t i = 1; i < executor->nodes.count; i++) {
+        struct member *member = &executor->members[i];
+        if (member->client == NULL || join_knows_all(&member->view, views, view_count)) continue;
+        reply_destroy(ask_to_meet(member->client, host, known));
+    }
+}
+
+static bool wait_loop(struct executor *executor, const struct address *known,
+                      struct node_view *views) {
     int64_t patience = executor->context->options.wait_seconds;
     uint64_t start = clock_monotonic_ms();
-    uint64_t warning_every = JOIN_WARNING_MS + JOIN_WARNING_PER_NODE_MS * node_count;
+    uint64_t warning_every = JOIN_WARNING_MS + JOIN_WARNING_PER_NODE_MS * executor->nodes.count;
     uint64_t dot_at = start + JOIN_DOT_MS;
     uint64_t warning_at = start + warning_every;
+    uint64_t meet_at = start + JOIN_MEET_AGAIN_MS;
     for (;;) {
         size_t view_count = 0;
         bool is_read = refresh_views(executor, views, &view_count);
-        if (is_read && join_is_complete(views, view_count, node_count)) return true;
+        if (is_read && join_is_complete(views, view_count)) return true;
         uint64_t now = clock_monotonic_ms();
         bool is_over = patience > 0 && now - start >= (uint64_t)patience * 1000;
         if (now >= dot_at) {
             report_plain(&executor->report, ".");
             dot_at += JOIN_DOT_MS;
+        }
+        if (now >= meet_at) {
+            meet_again(executor, known, views, view_count);
+            meet_at += JOIN_MEET_AGAIN_MS;
         }
         if (now >= warning_at || is_over) {
             report_plain(&executor->report, "\n");
@@ -63,11 +89,11 @@ static bool wait_loop(struct executor *executor, size_t node_count, struct node_
     }
 }
 
-bool executor_wait_for_join(struct executor *executor, size_t node_count) {
+bool executor_wait_for_join(struct executor *executor, const struct address *known) {
     struct node_view *views = mem_alloc((executor->nodes.count + 1) * sizeof(*views));
     report_plain(&executor->report, "Waiting for the cluster to join\n");
     executor_flush(executor);
-    bool has_joined = wait_loop(executor, node_count, views);
+    bool has_joined = wait_loop(executor, known, views);
     report_plain(&executor->report, "\n");
     if (!has_joined) {
         report_error(&executor->report,
@@ -98,8 +124,7 @@ void executor_settle(struct executor *executor) {
     for (;;) {
         size_t view_count = 0;
         bool is_settled = refresh_views(executor, views, &view_count) &&
-                          join_is_complete(views, view_count, executor->members[0].view.count) &&
-                          is_up(executor);
+                          join_is_complete(views, view_count) && is_up(executor);
         if (is_settled || clock_monotonic_ms() >= end) break;
         usleep(JOIN_POLL_US);
     }
@@ -126,11 +151,7 @@ bool executor_meet(struct executor *executor, struct member *member, const struc
         report_error(report, "Invalid IP address or hostname specified: %s\n", known->host);
         return false;
     }
-    bool has_bus_port = known->bus_port != 0 && known->bus_port != known->port + CLUSTER_BUS_OFFSET;
-    struct reply *reply =
-        has_bus_port ? executor_ask(member->client, "CLUSTER MEET %s %d %d", host, known->port,
-                                    known->bus_port)
-                     : executor_ask(member->client, "CLUSTER MEET %s %d", host, known->port);
+    struct reply *reply = ask_to_meet(member->client, host, known);
     if (executor_expect_ok(executor, member->node, member->client, reply)) return true;
     report_error(report, "Failed to send CLUSTER MEET command.\n");
     return false;
@@ -303,7 +324,7 @@ static bool apply_plan(struct executor *executor, const struct address *addresse
     for (size_t i = 1; i < executor->nodes.count; i++) {
         if (!executor_meet(executor, &executor->members[i], &addresses[0])) return false;
     }
-    if (!executor_wait_for_join(executor, executor->nodes.count)) return false;
+    if (!executor_wait_for_join(executor, &addresses[0])) return false;
     for (size_t i = 0; i < executor->nodes.count; i++) {
         struct member *member = &executor->members[i];
         if (!member->node->is_replica) continue;

@@ -92,8 +92,10 @@ MUST_USE bool executor_read_answer(struct executor *executor, const char *questi
 /* Runs the check over what is loaded and prints it. */
 MUST_USE bool executor_check(struct executor *executor);
 
-/* Loads all views again and again until all nodes agree and know each other. */
-MUST_USE bool executor_wait_for_join(struct executor *executor, size_t node_count);
+/* Loads all views again and again until all nodes agree and know each other. A handshake ends after
+ * the cluster-node-timeout whether the other side answered or not, so that nodes that still miss
+ * somebody are told again to meet `known`. */
+MUST_USE bool executor_wait_for_join(struct executor *executor, const struct address *known);
 
 /* Waits some seconds, silently, until all reachable nodes have the same slot map and say that the
  * cluster is up, so that a next command finds it so. Not an error if it takes longer. */

@@ -93,7 +93,6 @@ static bool finish_replica(struct executor *executor, struct member *member,
 static bool join_new(struct executor *executor, struct addition *addition) {
     struct report *report = &executor->report;
     if (!choose_smallest(executor, addition)) return false;
-    size_t known_count = executor->members[0].view.count;
     bool is_not_empty;
     if (!executor_add_empty_member(executor, &addition->new_node, &is_not_empty)) {
         if (is_not_empty) {
@@ -111,7 +110,7 @@ static bool join_new(struct executor *executor, struct addition *addition) {
     addition->entry.bus_port = executor->members[0].node->bus_port;
     if (!executor_meet(executor, member, &addition->entry)) return false;
     if (addition->primary == NULL) return true;
-    return executor_wait_for_join(executor, known_count + 1) &&
+    return executor_wait_for_join(executor, &addition->entry) &&
            finish_replica(executor, member, addition->primary);
 }
 

@@ -2,18 +2,23 @@
 
 #include <string.h>
 
-bool join_is_complete(const struct node_view *views, size_t view_count, size_t node_count) {
+bool join_knows_all(const struct node_list *view, const struct node_view *views,
+                    size_t view_count) {
+    for (size_t i = 0; i < view_count; i++) {
+        const struct cluster_node *seen = node_list_find(view, views[i].node->id);
+        if (seen == NULL || seen->is_in_handshake || seen->host[0] == 0) return false;
+    }
+    return true;
+}
+
+bool join_is_complete(const struct node_view *views, size_t view_count) {
     struct buffer first = {0};
     struct buffer text = {0};
     bool is_complete = view_count > 0;
     for (size_t i = 0; i < view_count && is_complete; i++) {
-        const struct node_list *view = views[i].view;
-        for (size_t k = 0; k < view->count; k++) {
-            is_complete &= !view->items[k]->is_in_handshake && view->items[k]->host[0] != 0;
-        }
         buffer_clear(&text);
-        node_list_append_signature(view, i == 0 ? &first : &text);
-        is_complete &= view->count == node_count;
+        node_list_append_signature(views[i].view, i == 0 ? &first : &text);
+        is_complete &= join_knows_all(views[i].view, views, view_count);
         is_complete &= i == 0 || bytes_equal(buffer_view(&first), buffer_view(&text));
     }
     buffer_deinit(&first);

@@ -14,9 +14,13 @@ struct node_view {
     const struct node_list *view;
 };
 
-/* True when all views have the same signature and each lists `node_count` nodes, none of them in
- * handshake. */
-MUST_USE bool join_is_complete(const struct node_view *views, size_t view_count, size_t node_count);
+/* True when the view lists every node that has a view, by its own id and with an address. Others in
+ * the list (in handshake, failed, about to be forgotten) do not count: they may stay for ever. */
+MUST_USE bool join_knows_all(const struct node_list *view, const struct node_view *views,
+                             size_t view_count);
+
+/* True when all views have the same signature and each knows all nodes that have a view. */
+MUST_USE bool join_is_complete(const struct node_view *views, size_t view_count);
 
 /* Appends the bus addresses that some view cannot reach, and from where. */
 void join_describe_broken_links(const struct node_view *views, size_t view_count,

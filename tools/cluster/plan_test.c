@@ -305,12 +305,25 @@ Test(join, is_complete_when_all_agree_and_know_all) {
     struct node_list nodes = parse(VIEW);
     struct node_list same = parse(VIEW);
     struct node_view views[] = {{nodes.items[0], &nodes}, {nodes.items[1], &same}};
-    cr_assert(join_is_complete(views, 2, 4));
-    cr_assert_not(join_is_complete(views, 2, 5));
+    cr_assert(join_is_complete(views, 2));
     slot_set_remove(&same.items[0]->slots, 16383);
-    cr_assert_not(join_is_complete(views, 2, 4));
+    cr_assert_not(join_is_complete(views, 2));
     node_list_deinit(&nodes);
     node_list_deinit(&same);
+}
+
+Test(join, waits_for_nobody_but_the_nodes_at_hand) {
+    struct node_list one = parse(A " 127.0.0.1:7000@17000 myself,master - 0 0 1 connected\n" B
+                                   " 127.0.0.1:7001@17001 slave " A " 0 0 1 connected\n" C
+                                   " 127.0.0.1:7001@17001 handshake - 0 0 0 disconnected\n");
+    struct node_list other = parse(B " 127.0.0.1:7001@17001 myself,slave " A " 0 0 1 connected\n" A
+                                     " 127.0.0.1:7000@17000 master - 0 0 1 connected\n");
+    struct node_view views[] = {{one.items[0], &one}, {other.items[0], &other}};
+    cr_assert(join_is_complete(views, 2), "an address in handshake twice");
+    one.items[1]->is_in_handshake = true;
+    cr_assert_not(join_is_complete(views, 2));
+    node_list_deinit(&one);
+    node_list_deinit(&other);
 }
 
 Test(join, names_bus_ports_that_nobody_reaches) {
