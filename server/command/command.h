@@ -186,6 +186,7 @@ struct command {
     uint32_t flags;
     uint32_t categories;
     uint8_t channels; /* enum channel_arguments */
+    uint8_t element;  /* The argument that names the (first) member or field it is about; or 0. */
     struct key_spec keys[COMMAND_KEY_SPEC_MAX];
     void (*handler)(struct command_context *context);
 

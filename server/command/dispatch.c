@@ -825,20 +825,83 @@ void dispatch_prepare(struct dispatch_worker *worker, const struct session *sess
                       const struct bytes *argv, uint32_t argc, struct prepared_command *out) {
     struct databases *databases = worker->dispatcher->databases;
     prepare(worker, argv, argc, out);
+    out->argv = argv;
+    out->argc = argc;
     if (!out->has_key) return;
     __builtin_prefetch(databases_slot(databases, out->key.slot), 1);
     struct keyspace *keyspace = databases_keyspace_if_any(databases, session->db);
     if (LIKELY(keyspace != NULL)) __builtin_prefetch(keyspace_table(keyspace, out->key.slot));
 }
 
+/* How many commands from the first one on are about the same key. */
+static uint32_t same_key(const struct prepared_command *commands, uint32_t count) {
+    uint32_t same = 1;
+    while (same < count && commands[same].has_key &&
+           commands[same].key.slot == commands->key.slot &&
+           commands[same].key.order == commands->key.order)
+        same++;
+    return same;
+}
+
+static struct bytes element_of(const struct prepared_command *command) {
+    uint32_t at = command->entry->row->element;
+    return at != 0 && at < command->argc ? command->argv[at] : bytes_of(NULL, 0);
+}
+
+/* Sends for what commands about the same key need next. */
+static void prefetch_elements(struct databases *databases, const struct keyspace *keyspace,
+                              const struct prepared_command *commands, uint32_t count,
+                              unsigned step) {
+    const struct record *record = keyspace_find(keyspace, &commands->key);
+    if (record == NULL) return;
+    const struct data_type *type = databases_type(databases, record);
+    if (type->prefetch == NULL) return;
+    for (uint32_t i = 0; i < count; i++)
+        type->prefetch(record, element_of(&commands[i]), step);
+}
+
+/* On the way to an element each step needs what the step before it has sent for. Taken for all
+ * commands at once, the waits for memory overlap. */
+enum {
+    PREFETCH_RECORD,
+    PREFETCH_VALUE,
+    PREFETCH_STEPS = PREFETCH_VALUE + DATA_TYPE_PREFETCH_STEPS
+};
+
+static void prefetch_step(struct databases *databases, const struct keyspace *keyspace,
+                          const struct prepared_command *commands, uint32_t count, unsigned step) {
+    for (uint32_t i = 0, same = 1; i < count; i += same) {
+        const struct prepared_command *command = &commands[i];
+        same = 1;
+        if (!command->has_key || (step >= PREFETCH_VALUE && command->entry->row->element == 0))
+            continue;
+        same = same_key(command, count - i);
+        struct slot_lock *lock = &databases_slot(databases, command->key.slot)->lock;
+        if (UNLIKELY(!slot_lock_try(lock))) continue;
+        if (step == PREFETCH_RECORD) {
+            keyspace_prefetch_record(keyspace, &command->key);
+        } else {
+            prefetch_elements(databases, keyspace, command, same, step - PREFETCH_VALUE);
+        }
+        slot_lock_release(lock);
+    }
+}
+
 void dispatch_prefetch(const struct dispatch_worker *worker, const struct session *session,
                        const struct prepared_command *commands, uint32_t count) {
-    const struct keyspace *keyspace =
-        databases_keyspace_if_any(worker->dispatcher->databases, session->db);
+    struct databases *databases = worker->dispatcher->databases;
+    const struct keyspace *keyspace = databases_keyspace_if_any(databases, session->db);
     if (keyspace == NULL) return;
+    bool has_elements = false;
     for (uint32_t i = 0; i < count; i++) {
-        if (commands[i].has_key) keyspace_prefetch(keyspace, &commands[i].key);
+        if (!commands[i].has_key) continue;
+        keyspace_prefetch(keyspace, &commands[i].key);
+        has_elements |= commands[i].entry->row->element != 0;
     }
+    if (UNLIKELY(worker->is_exclusive)) return;
+    unsigned steps = has_elements ? PREFETCH_STEPS : PREFETCH_VALUE;
+    for (unsigned step = PREFETCH_RECORD; step < steps; step++)
+        prefetch_step(databases, keyspace, commands, count, step);
 }
 
 enum dispatch_result dispatch_run(struct dispatch_worker *worker, struct session *session,

@@ -167,13 +167,16 @@ struct prepared_command {
     const struct command_entry *container; /* but perhaps one of which it would be a part. */
     bool has_key;                          /* One key is all that it needs to be locked for: */
     struct key key;
+    const struct bytes *argv; /* Borrowed until it has run. */
+    uint32_t argc;
 };
 
 /* Looks it up and hashes its key, and sends for the cache lines of the key's slot. The words stay
  * where they are until it has run. */
 void dispatch_prepare(struct dispatch_worker *worker, const struct session *session,
                       const struct bytes *argv, uint32_t argc, struct prepared_command *out);
-/* Sends for the buckets of prepared commands, when their slots are there. */
+/* Sends for what prepared commands will look at: keys, and the members or fields that they name.
+ * Holds one slot at a time and waits for none. */
 void dispatch_prefetch(const struct dispatch_worker *worker, const struct session *session,
                        const struct prepared_command *commands, uint32_t count);
 enum dispatch_result dispatch_run_prepared(struct dispatch_worker *worker, struct session *session,

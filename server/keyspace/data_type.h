@@ -72,6 +72,8 @@ struct digest {
     uint8_t bytes[20];
 };
 
+enum { DATA_TYPE_PREFETCH_STEPS = 3 };
+
 struct data_type {
     const char *name; /* What TYPE answers. */
     enum record_type code;
@@ -117,6 +119,11 @@ struct data_type {
     MUST_USE enum status (*load)(uint8_t rdb_type, struct rdb_reader *reader, struct bytes key,
                                  const struct data_type_load_context *context,
                                  struct record **out_record);
+
+    /* Sends for what a command about `element` will look at: step 0 for what the record points to,
+     * the next ones for what lies behind that. NULL: there is nothing to gain. The key's slot is
+     * locked. */
+    void (*prefetch)(const struct record *record, struct bytes element, unsigned step);
 
     /* Adds the value to the digest: its elements alone (keyspace/digest.h). */
     void (*digest)(const struct record *record, struct digest *digest);

@@ -352,6 +352,10 @@ void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key) {
     table_prefetch(&keyspace->tables[key->slot], key->order);
 }
 
+void keyspace_prefetch_record(const struct keyspace *keyspace, const struct key *key) {
+    table_prefetch_record(&keyspace->tables[key->slot], key->order);
+}
+
 void keyspace_prefetch_slot(const struct keyspace *keyspace, uint16_t slot) {
     __builtin_prefetch(&keyspace->tables[slot]);
     __builtin_prefetch(&keyspace->databases->slots[slot], 1);

@@ -157,6 +157,8 @@ const struct table_hasher *keyspace_hasher(const struct keyspace *keyspace);
 struct record *keyspace_find(const struct keyspace *keyspace, const struct key *key);
 struct table_entry keyspace_find_entry(const struct keyspace *keyspace, const struct key *key);
 void keyspace_prefetch(const struct keyspace *keyspace, const struct key *key);
+/* Sends for the record itself, once the bucket is there. */
+void keyspace_prefetch_record(const struct keyspace *keyspace, const struct key *key);
 
 /* Must come before any change of the value, deadline or existence of `record`: gives it to the
  * passes that have not seen it, and to those who still read it. Costs two loads and branches while

@@ -15,12 +15,15 @@
 
 enum {
     SLEEPERS_MAX = 8,
-    NAP_US = 20,
+    NAP_MIN_US = 20,  /* Shorter ones cost more than they save. */
+    NAP_MAX_US = 50,  /* As late as a reply may be for the sake of others. */
     WINDOW_US = 1000, /* How long the load is looked at before naps are decided on. */
     TIMER_SLACK_NS = 1000,
     NAPS_PER_CYCLE = 10, /* A nap is at most this part of what a client waits anyway. */
     IDLE_PARTS = 20,     /* The thread must have been idle for one of so many parts. */
 };
+
+static const double CLIENTS_A_NAP = 1.5; /* At least so many have to come during one. */
 
 struct message {
     struct message *next;
@@ -37,8 +40,8 @@ struct before_sleep {
  * thread that waits a moment before it asks finds several clients ready instead of one or two, and
  * spends less on each (docs/adr/0007). */
 struct pacing {
-    bool is_on;    /* For this loop at all. */
-    bool does_nap; /* As the last window has it. */
+    bool is_on;      /* For this loop at all. */
+    uint32_t nap_ns; /* As the last window has it; 0: none. */
     uint32_t window;
     uint32_t events;  /* Of the window: reads, */
     uint32_t sources; /* and from how many clients. */
@@ -103,9 +106,12 @@ static void on_wake(struct ev_loop *ev, ev_async *watcher, int events) {
 static void decide_on_naps(struct pacing *pacing, uint64_t now) {
     double elapsed_us = (double)(now - pacing->began) / clock_ticks_per_us();
     double idle_us = (double)pacing->idle / clock_ticks_per_us();
-    double events_a_nap = pacing->events * NAP_US / elapsed_us;
-    pacing->does_nap = events_a_nap >= 1.5 && pacing->sources >= events_a_nap * NAPS_PER_CYCLE &&
-                       idle_us * IDLE_PARTS >= elapsed_us;
+    double cycle_us = pacing->sources * elapsed_us / (pacing->events + 1);
+    double nap_us = cycle_us / NAPS_PER_CYCLE;
+    if (nap_us > NAP_MAX_US) nap_us = NAP_MAX_US;
+    bool does_nap = nap_us >= NAP_MIN_US && pacing->events * nap_us >= CLIENTS_A_NAP * elapsed_us &&
+                    idle_us * IDLE_PARTS >= elapsed_us;
+    pacing->nap_ns = does_nap ? (uint32_t)(nap_us * 1000) : 0;
     pacing->began = now;
     pacing->idle = 0;
     pacing->events = pacing->sources = 0;
@@ -119,8 +125,8 @@ static void pace(struct loop *loop) {
         decide_on_naps(pacing, now);
     bool has_worked = pacing->turn_events > 0;
     pacing->turn_events = 0;
-    if (LIKELY(!pacing->does_nap || !has_worked)) return;
-    const struct timespec nap = {.tv_nsec = NAP_US * 1000};
+    if (LIKELY(pacing->nap_ns == 0 || !has_worked)) return;
+    const struct timespec nap = {.tv_nsec = pacing->nap_ns};
     if (loop->turn != NULL) turn_end(loop->turn);
     nanosleep(&nap, NULL);
     if (loop->turn != NULL) turn_begin(loop->turn);

@@ -205,6 +205,23 @@ void table_prefetch(const struct table *table, uint64_t order) {
     if (count != 0) __builtin_prefetch(buckets + bucket_index(order, count));
 }
 
+void table_prefetch_record(const struct table *table, uint64_t order) {
+    if (table->bucket_count == 0) return;
+    uint32_t index;
+    bool is_old;
+    const struct table_bucket *bucket = locate(table, order, &index, &is_old);
+    unsigned match = bucket_match(bucket, tag_of(order));
+    if (match != 0) __builtin_prefetch(bucket_pointer(bucket, (unsigned)__builtin_ctz(match)));
+}
+
+void table_prefetch_step(const struct table *table, uint64_t order, unsigned step) {
+    if (step == 0) {
+        table_prefetch(table, order);
+    } else {
+        table_prefetch_record(table, order);
+    }
+}
+
 /* -- deadlines -- */
 
 static uint32_t *bounds_create(uint32_t count) {

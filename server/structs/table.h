@@ -60,6 +60,11 @@ struct table_entry table_find_entry(const struct table *table, struct bytes key,
  * be called without the lock. */
 void table_prefetch(const struct table *table, uint64_t order);
 
+/* Sends for the record that a look-up of `order` would compare first. The table's lock is held. */
+void table_prefetch_record(const struct table *table, uint64_t order);
+/* The one (step 0), then the other. */
+void table_prefetch_step(const struct table *table, uint64_t order, unsigned step);
+
 /* Puts in a record whose key is not there. The table owns it from now on. May grow the table; large
  * ones grow a few buckets a call. */
 void table_insert_take(struct table *table, struct record *record, uint64_t order,

@@ -249,6 +249,7 @@ const struct command geo_commands[] = {
     {
         .name = "geodist",
         .arity = -4,
+        .element = 2,
         .group = GROUP_GEO,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY,
@@ -263,6 +264,7 @@ const struct command geo_commands[] = {
     {
         .name = "geohash",
         .arity = -2,
+        .element = 2,
         .group = GROUP_GEO,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY,
@@ -277,6 +279,7 @@ const struct command geo_commands[] = {
     {
         .name = "geopos",
         .arity = -2,
+        .element = 2,
         .group = GROUP_GEO,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY,

@@ -30,6 +30,7 @@ struct hash_pair {
 /* An empty hash. The caller fills it before others see it. */
 MUST_USE struct record *hash_record_create(struct bytes key);
 void hash_destroy(struct record *record); /* What hangs on the record. */
+void hash_prefetch(const struct record *record, struct bytes field, unsigned step);
 MUST_USE struct record *hash_copy(const struct record *record, struct bytes key);
 
 size_t hash_count(const struct record *record);

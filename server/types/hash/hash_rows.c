@@ -95,6 +95,7 @@ const struct command hash_commands[] = {
     {
         .name = "hdel",
         .arity = -3,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_WRITE | COMMAND_FAST,
@@ -110,6 +111,7 @@ const struct command hash_commands[] = {
     {
         .name = "hexists",
         .arity = 3,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY | COMMAND_FAST,
@@ -124,6 +126,7 @@ const struct command hash_commands[] = {
     {
         .name = "hget",
         .arity = 3,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY | COMMAND_FAST,
@@ -153,6 +156,7 @@ const struct command hash_commands[] = {
     {
         .name = "hincrby",
         .arity = 4,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_WRITE | COMMAND_DENY_OOM | COMMAND_FAST,
@@ -167,6 +171,7 @@ const struct command hash_commands[] = {
     {
         .name = "hincrbyfloat",
         .arity = 4,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_WRITE | COMMAND_DENY_OOM | COMMAND_FAST,
@@ -210,6 +215,7 @@ const struct command hash_commands[] = {
     {
         .name = "hmget",
         .arity = -3,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY | COMMAND_FAST,
@@ -224,6 +230,7 @@ const struct command hash_commands[] = {
     {
         .name = "hmset",
         .arity = -4,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_WRITE | COMMAND_DENY_OOM | COMMAND_FAST,
@@ -270,6 +277,7 @@ const struct command hash_commands[] = {
     {
         .name = "hset",
         .arity = -4,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_WRITE | COMMAND_DENY_OOM | COMMAND_FAST,
@@ -285,6 +293,7 @@ const struct command hash_commands[] = {
     {
         .name = "hsetnx",
         .arity = 4,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_WRITE | COMMAND_DENY_OOM | COMMAND_FAST,
@@ -299,6 +308,7 @@ const struct command hash_commands[] = {
     {
         .name = "hstrlen",
         .arity = 3,
+        .element = 2,
         .group = GROUP_HASH,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_READONLY | COMMAND_FAST,

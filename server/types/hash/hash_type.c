@@ -187,5 +187,6 @@ const struct data_type hash_type = {
     .save_step = save_step,
     .loads = loads,
     .load = load,
+    .prefetch = hash_prefetch,
     .digest = digest,
 };

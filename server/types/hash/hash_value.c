@@ -118,6 +118,15 @@ void hash_convert(struct record *record, uint64_t seed) {
 
 /* -- access ------------------------------------------------------------------------------------ */
 
+void hash_prefetch(const struct record *record, struct bytes field, unsigned step) {
+    const struct hash_table *hash = hash_table_of(record);
+    if (step == 0) {
+        __builtin_prefetch(record_pointer(record));
+    } else if (hash != NULL) {
+        table_prefetch_step(&hash->table, field_order(&hash->seed, field), step - 1);
+    }
+}
+
 size_t hash_count(const struct record *record) {
     const struct hash_table *hash = hash_table_of(record);
     return hash == NULL ? listpack_count(block_of(record)) / 2 : hash->table.count;

@@ -16,6 +16,7 @@ struct set_table {
 };
 
 void set_destroy(struct record *record); /* What hangs on the record. */
+void set_prefetch(const struct record *record, struct bytes member, unsigned step);
 MUST_USE struct record *set_copy(const struct record *record, struct bytes key);
 
 /* Returns false when there is no such member. */

@@ -71,6 +71,7 @@ const struct command set_commands[] = {
     {
         .name = "sadd",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_DENY_OOM | COMMAND_FAST | COMMAND_WRITE,
@@ -195,6 +196,7 @@ const struct command set_commands[] = {
     {
         .name = "sismember",
         .arity = 3,
+        .element = 2,
         .group = GROUP_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_READONLY,
@@ -224,6 +226,7 @@ const struct command set_commands[] = {
     {
         .name = "smismember",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_READONLY,
@@ -289,6 +292,7 @@ const struct command set_commands[] = {
     {
         .name = "srem",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_WRITE,

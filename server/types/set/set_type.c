@@ -176,5 +176,6 @@ const struct data_type set_type = {
     .save_step = save_step,
     .loads = loads,
     .load = load,
+    .prefetch = set_prefetch,
     .digest = digest,
 };

@@ -86,6 +86,15 @@ struct record *set_copy(const struct record *record, struct bytes key) {
     return create_around(key, SET_TABLE, copy);
 }
 
+void set_prefetch(const struct record *record, struct bytes member, unsigned step) {
+    const struct set_table *set = set_table_of(record);
+    if (step == 0) {
+        __builtin_prefetch(record_pointer(record));
+    } else if (set != NULL) {
+        table_prefetch_step(&set->table, member_order(&set->seed, member), step - 1);
+    }
+}
+
 /* -- walking -- */
 
 struct member_visitor {

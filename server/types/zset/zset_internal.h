@@ -18,6 +18,7 @@ struct zset_table {
 };
 
 void zset_destroy(struct record *record); /* What hangs on the record. */
+void zset_prefetch(const struct record *record, struct bytes member, unsigned step);
 MUST_USE struct record *zset_copy(const struct record *record, struct bytes key);
 
 /* A table that is small and whose members are short becomes a listpack again (results of commands;

@@ -402,6 +402,7 @@ const struct command zset_commands[] = {
     {
         .name = "zadd",
         .arity = -4,
+        .element = 3,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_DENY_OOM | COMMAND_FAST | COMMAND_WRITE,
@@ -485,6 +486,7 @@ const struct command zset_commands[] = {
     {
         .name = "zincrby",
         .arity = 4,
+        .element = 3,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_DENY_OOM | COMMAND_FAST | COMMAND_WRITE,
@@ -597,6 +599,7 @@ const struct command zset_commands[] = {
     {
         .name = "zmscore",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_READONLY,
@@ -721,6 +724,7 @@ const struct command zset_commands[] = {
     {
         .name = "zrank",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_READONLY,
@@ -736,6 +740,7 @@ const struct command zset_commands[] = {
     {
         .name = "zrem",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_WRITE,
@@ -840,6 +845,7 @@ const struct command zset_commands[] = {
     {
         .name = "zrevrank",
         .arity = -3,
+        .element = 2,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_READONLY,
@@ -870,6 +876,7 @@ const struct command zset_commands[] = {
     {
         .name = "zscore",
         .arity = 3,
+        .element = 2,
         .group = GROUP_SORTED_SET,
         .class = COMMAND_CLASS_KEYS,
         .flags = COMMAND_FAST | COMMAND_READONLY,

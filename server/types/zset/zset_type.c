@@ -185,5 +185,6 @@ const struct data_type zset_type = {
     .save_step = save_step,
     .loads = loads,
     .load = load,
+    .prefetch = zset_prefetch,
     .digest = digest,
 };

@@ -256,6 +256,15 @@ static struct zset_table *create_table(uint64_t seed) {
     return set;
 }
 
+void zset_prefetch(const struct record *record, struct bytes member, unsigned step) {
+    const struct zset_table *set = zset_table_of(record);
+    if (step == 0) {
+        __builtin_prefetch(record_pointer(record));
+    } else if (set != NULL) {
+        table_prefetch_step(&set->table, member_order(&set->seed, member), step - 1);
+    }
+}
+
 static struct record *insert_member(struct zset_table *set, struct bytes member, uint64_t order,
                                     double score) {
     struct table_hasher hasher = zset_hasher(set);
