@@ -236,9 +236,9 @@ static const char *apply_command(struct selector *selector, const struct rule_se
 
 /* -- rules about keys and channels -- */
 
+/* "~*" is a flag, "%RW~*" a pattern like others. */
 static const char *apply_key_pattern(struct selector *selector, struct bytes pattern,
-                                     uint32_t rights) {
-    bool is_all = bytes_equal_text(pattern, "*") && rights == (KEYS_READABLE | KEYS_WRITABLE);
+                                     uint32_t rights, bool is_all) {
     if (selector->has_all_keys) {
         if (is_all) return NULL;
         return "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does "
@@ -264,7 +264,7 @@ static const char *apply_limited_pattern(struct selector *selector, struct bytes
         rights |= right;
     }
     if (at == rule.len || rights == 0) return syntax_text;
-    return apply_key_pattern(selector, bytes_from(rule, at + 1), rights);
+    return apply_key_pattern(selector, bytes_from(rule, at + 1), rights, false);
 }
 
 static const char *apply_channel(struct selector *selector, struct bytes pattern) {
@@ -321,7 +321,8 @@ const char *selector_apply(struct selector *selector, const struct rule_set *rul
     struct bytes rest = bytes_from(rule, 1);
     switch (rule.data[0]) {
     case '~':
-        return apply_key_pattern(selector, rest, KEYS_READABLE | KEYS_WRITABLE);
+        return apply_key_pattern(selector, rest, KEYS_READABLE | KEYS_WRITABLE,
+                                 bytes_equal_text(rest, "*"));
     case '%':
         return apply_limited_pattern(selector, rule);
     case '&':
@@ -447,12 +448,19 @@ void selector_describe_commands(const struct selector *selector, struct buffer *
         buffer_append_format(out, " %s", selector->rules.items[i]);
 }
 
-void selector_describe_keys(const struct selector *selector, struct buffer *out) {
+/* As redis-server shows it, but for "%RW~*" beside others: "~*" could not be read again there. */
+static const char *words_before(const struct selector *selector, uint32_t index) {
     static const char *const before[] = {
         [KEYS_READABLE] = "%R~", [KEYS_WRITABLE] = "%W~", [KEYS_READABLE | KEYS_WRITABLE] = "~"};
+    const char *words = before[selector->keys[index].rights];
+    bool means_all = words[0] == '~' && strcmp(selector->keys[index].pattern, "*") == 0;
+    return means_all && selector->key_count > 1 ? "%RW~" : words;
+}
+
+void selector_describe_keys(const struct selector *selector, struct buffer *out) {
     if (selector->has_all_keys) buffer_append_text(out, "~*");
     for (uint32_t i = 0; i < selector->key_count; i++)
-        buffer_append_format(out, "%s%s%s", i > 0 ? " " : "", before[selector->keys[i].rights],
+        buffer_append_format(out, "%s%s%s", i > 0 ? " " : "", words_before(selector, i),
                              selector->keys[i].pattern);
 }
 

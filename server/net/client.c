@@ -20,6 +20,7 @@
 #include "server/pubsub/pubsub.h"
 
 enum {
+    LONG_REQUEST = 64,        /* Words; what follows is not looked ahead to. */
     READ_AHEAD = 16384,       /* Room beyond what an incomplete command is known to need. */
     FEED_WRITE_MAX = 1 << 18, /* Bytes fed to one replica in a turn. */
 };
@@ -146,22 +147,35 @@ void client_free_dying(struct worker *worker) {
 
 /* -- output -- */
 
+/* A client has buffers while there is something in them; then they go to the worker's others. */
+static void give_buffer(struct worker *worker, struct buffer *buffer) {
+    if (buffer->cap == 0 && worker->spare_count > 0)
+        *buffer = worker->spares[--worker->spare_count];
+}
+
+static void return_buffer(struct worker *worker, struct buffer *buffer) {
+    buffer_clear(buffer);
+    if (buffer->cap > 0 && worker->spare_count < SPARE_BUFFERS && buffer->cap <= SPARE_BUFFER_MAX) {
+        worker->spares[worker->spare_count++] = *buffer;
+        *buffer = (struct buffer){0};
+    } else {
+        buffer_deinit(buffer);
+    }
+}
+
 static void give_output_buffer(struct client *client) {
-    struct worker *worker = client->worker;
-    if (client->out.cap == 0 && worker->spare_count > 0)
-        client->out = worker->spares[--worker->spare_count];
+    give_buffer(client->worker, &client->out);
 }
 
 static void return_output_buffer(struct client *client) {
-    struct worker *worker = client->worker;
     client->out_sent = 0;
-    buffer_clear(&client->out);
-    if (worker->spare_count < SPARE_BUFFERS && client->out.cap <= SPARE_BUFFER_MAX) {
-        worker->spares[worker->spare_count++] = client->out;
-        client->out = (struct buffer){0};
-    } else {
-        buffer_deinit(&client->out);
-    }
+    return_buffer(client->worker, &client->out);
+}
+
+/* Keeps what was read and not run. */
+static void keep_input(struct client *client, struct bytes input) {
+    give_buffer(client->worker, &client->in);
+    buffer_append_bytes(&client->in, input);
 }
 
 void client_want_write(struct client *client) {
@@ -437,6 +451,8 @@ static uint32_t look_ahead(struct client *client, struct bytes input, size_t at,
         worker->request_ends[count++] = at;
         // A stranger's next words are read by other rules once its first ones were believed.
         if (UNLIKELY(session->access == SESSION_ACCESS_NONE)) break;
+        // The wait for memory is little of what a long one costs, and its words take much.
+        if (UNLIKELY(request->argc > LONG_REQUEST)) break;
     }
     if (count > 1) dispatch_prefetch(worker->dispatch, session, worker->prepared, count);
     return count;
@@ -519,7 +535,7 @@ static void process_own_buffer(struct client *client) {
     size_t used = process(client, buffer_view(&client->in));
     if (client->is_dying) return;
     buffer_consume(&client->in, used);
-    if (client->in.len == 0) buffer_deinit(&client->in);
+    if (client->in.len == 0) return_buffer(client->worker, &client->in);
 }
 
 static void close_over_query_limit(struct client *client) {
@@ -562,14 +578,17 @@ static void read_into_own(struct client *client) {
     if (!client->is_dying) process_own_buffer(client);
 }
 
+/* Reads into the worker's buffer, behind what the client has from before when that is little, and
+ * runs what is complete. */
 static void read_and_run(struct client *client) {
     struct worker *worker = client->worker;
-    if (client->in.len > 0 || client->is_put_aside ||
-        client->session.block != SESSION_NOT_BLOCKED) {
+    size_t kept = client->in.len;
+    if (client->is_put_aside || client->session.block != SESSION_NOT_BLOCKED ||
+        kept > READ_BUFFER / 2 || client->in_need > READ_BUFFER) {
         read_into_own(client);
         return;
     }
-    ssize_t got = recv(client->fd, worker->read_buffer, READ_BUFFER, 0);
+    ssize_t got = recv(client->fd, worker->read_buffer + kept, READ_BUFFER - kept, 0);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (got <= 0) {
         client_kill(client);
@@ -582,14 +601,18 @@ static void read_and_run(struct client *client) {
     // What others posted before these bytes were sent must be seen by the commands in them.
     loop_run_posted(worker->loop);
     if (client->is_dying) return;
-    if (!may_run(client)) {
-        buffer_append(&client->in, worker->read_buffer, (size_t)got);
+    struct bytes input = bytes_of(worker->read_buffer, kept + (size_t)got);
+    if (!may_run(client) || client->in.len != kept || input.len < client->in_need) {
+        keep_input(client, bytes_from(input, kept));
+        process_own_buffer(client);
         return;
     }
-    struct bytes input = bytes_of(worker->read_buffer, (size_t)got);
+    if (kept > 0) {
+        memcpy(worker->read_buffer, client->in.data, kept);
+        return_buffer(worker, &client->in);
+    }
     size_t used = process(client, input);
-    if (!client->is_dying && used < input.len)
-        buffer_append_bytes(&client->in, bytes_from(input, used));
+    if (!client->is_dying && used < input.len) keep_input(client, bytes_from(input, used));
 }
 
 static void on_readable(struct ev_loop *ev, ev_io *watcher, int events) {
@@ -651,7 +674,7 @@ static void run_busy(struct client *client, struct dispatch_worker *stand_in,
         at += consumed;
     }
     buffer_consume(&client->in, at);
-    if (client->in.len == 0) buffer_deinit(&client->in);
+    if (client->in.len == 0) return_buffer(client->worker, &client->in);
     if (!client->is_dying && is_over_output_limit(client)) close_over_output_limit(client);
 }
 

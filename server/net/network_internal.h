@@ -12,7 +12,7 @@
 enum {
     READ_BUFFER = 65536, /* What a client may deliver in a turn. */
     LOOK_AHEAD = 16,     /* Commands that are looked up before the first of them runs. */
-    SPARE_BUFFERS = 128, /* Output buffers kept for the next turn. */
+    SPARE_BUFFERS = 128, /* Buffers of clients kept for the next turn. */
     SPARE_BUFFER_MAX = 65536,
     ID_BUCKETS = 1024,
     WORKER_MAX = 64,

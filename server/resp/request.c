@@ -9,7 +9,7 @@ enum {
     FIRST_ARGUMENTS = 16,
     UNAUTHENTICATED_ARGUMENTS = 10,
     UNAUTHENTICATED_BULK = 16384,
-    BIG_REQUEST = 1024, /* More arguments than this are not kept between commands. */
+    BIG_REQUEST = 256,  /* More arguments than this are not kept between commands. */
     LEAST_ARGUMENT = 6, /* "$0\r\n\r\n" */
 };
 

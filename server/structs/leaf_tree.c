@@ -49,10 +49,12 @@ static size_t node_bytes(uint32_t cap, bool has_keys) {
 struct leaf_tree {
     struct leaf_tree_node *root; /* NULL: empty. */
     uint64_t count;
-    size_t leaf_count;
-    uint32_t node_count;
-    bool has_keys;
+    uint64_t leaf_count;
+    uint64_t node_count : 63;
+    bool has_keys : 1;
 };
+
+_Static_assert(sizeof(struct leaf_tree) == 32, "a tree and its first node fit two small blocks");
 
 /* -- life -- */
 
@@ -298,7 +300,7 @@ static void grow_root(struct leaf_tree *tree, struct leaf_place *place) {
 /* More places for a root that is smaller than other nodes. */
 static void widen_root(struct leaf_tree *tree, struct leaf_place *place) {
     struct leaf_tree_node *root = tree->root;
-    uint32_t cap = root->cap * 2u + 1;
+    uint32_t cap = root->cap < 3 ? root->cap + 1u : root->cap * 2u + 1; // As blocks come.
     if (cap > FAN_OUT) cap = FAN_OUT;
     struct leaf_tree_node *wide = node_create(tree, root->level, cap);
     move_children(wide, 0, root, 0, root->count);

@@ -12,17 +12,22 @@ enum {
     CHAIN_ENTRY = 8,      /* In a chained bucket the last pointer leads to the next one. */
     RESIZE_AT_ONCE = 64,  /* Up to so many buckets a resize is done in one go (some 20 µs). */
     MOVES_PER_CHANGE = 2, /* Buckets moved by each change while a larger resize is under way. */
-    RANDOM_SPREAD = 16,   /* Entries of a chain that table_random weighs evenly. */
+    STUB_BYTES = 16,
+    RANDOM_SPREAD = 16, /* Entries of a chain that table_random weighs evenly. */
 };
 
-/* A tag of 0 is an empty entry. A bucket and its chain hold the records of one range of orders. */
+/* A tag of 0 is an empty entry. A bucket and its chain hold the records of one range of orders.
+ *
+ * The only bucket of a table with one record may be a stub: its first 16 bytes, which have the tags
+ * and the first entry. Nobody who looks for records reads further; who adds one makes it whole. */
 struct table_bucket {
-    uint8_t tags[ENTRIES];
+    _Alignas(STUB_BYTES) uint8_t tags[ENTRIES];
     uint8_t is_chained;
     uint8_t pointers[ENTRIES][6];
-} CACHE_ALIGNED;
+};
 
 _Static_assert(sizeof(struct table_bucket) == CACHE_LINE, "a bucket is a cache line");
+_Static_assert(offsetof(struct table_bucket, pointers[1]) == STUB_BYTES, "a stub has one entry");
 _Static_assert(sizeof(struct table) == 32, "an empty table takes 32 bytes");
 
 /* A resize under way: records whose order lies before `place` are in the table's buckets, the
@@ -97,6 +102,25 @@ static struct table_bucket *buckets_create(uint32_t count) {
         mem_alloc_aligned(count * sizeof(struct table_bucket), CACHE_LINE);
     memset(buckets, 0, count * sizeof(struct table_bucket));
     return buckets;
+}
+
+/* Where keys are few, most tables have one. */
+static struct table_bucket *stub_create(void) {
+    struct table_bucket *stub = mem_alloc_aligned(STUB_BYTES, STUB_BYTES);
+    memset(stub, 0, STUB_BYTES);
+    return stub;
+}
+
+static inline bool is_stub(const struct table *table) {
+    return table->count == 1 && table->bucket_count == 1 &&
+           mem_usable_size(table->buckets) < sizeof(struct table_bucket);
+}
+
+static void make_whole(struct table *table) {
+    struct table_bucket *bucket = buckets_create(1);
+    memcpy(bucket, table->buckets, STUB_BYTES);
+    mem_free(table->buckets);
+    table->buckets = bucket;
 }
 
 static void free_chain(struct table_bucket *head) {
@@ -354,7 +378,10 @@ void table_reserve(struct table *table, uint32_t records) {
 void table_insert_take(struct table *table, struct record *record, uint64_t order,
                        const struct table_hasher *hasher) {
     if (UNLIKELY(table->bucket_count == 0)) {
-        table_reserve(table, 1);
+        table->buckets = stub_create();
+        table->bucket_count = 1;
+    } else if (UNLIKELY(is_stub(table))) {
+        make_whole(table);
     } else if (UNLIKELY(table->growth != NULL)) {
         table_grow_step(table, MOVES_PER_CHANGE, hasher);
     }

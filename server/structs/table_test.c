@@ -96,6 +96,38 @@ Test(table, behaves_as_a_plain_model_under_random_changes) {
     finish(&table);
 }
 
+/* Tables of few records, which come and go: one, none, one again, and some more. */
+Test(table, may_be_tiny) {
+    enum { KEYS = 4, STEPS = 20000 };
+    struct table table = {0};
+    bool model[KEYS] = {false};
+    uint32_t count = 0;
+    struct rng rng;
+    rng_seed(&rng, 11);
+    for (int step = 0; step < STEPS; step++) {
+        int i = (int)rng_below(&rng, KEYS);
+        if (!model[i]) {
+            put(&table, i, i % 2 == 0 ? 1900000000000 : 0);
+            count++;
+        } else {
+            drop(&table, i);
+            count--;
+        }
+        model[i] = !model[i];
+        cr_assert_eq(table.count, count);
+        for (int k = 0; k < KEYS; k++)
+            cr_assert_eq(has(&table, k), model[k]);
+        int walked = 0;
+        table_walk(&table, 0, 0, &hasher, count_visit, &walked);
+        cr_assert_eq((uint32_t)walked, count);
+        struct record *out[KEYS];
+        cr_assert_eq(table_sample(&table, &rng, false, out, KEYS), count);
+        cr_assert_eq(table_random(&table, &rng) == NULL, count == 0);
+        cr_assert_eq(table_memory_used(&table) == 0, count == 0);
+    }
+    finish(&table);
+}
+
 struct seen {
     int counts[5000];
 };
