@@ -1,3 +1,4 @@
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "server/base/check.h"
@@ -9,6 +10,7 @@
 #include "server/snapshot/snapshot_internal.h"
 
 enum {
+    TIMER_SLACK_NS = 1000,
     BUCKETS_A_STEP = 16,    /* About a hundred records, some ten microseconds, */
     BYTES_A_STEP = 1 << 14, /* but no more than this; then what is larger than */
     SMALL_BYTES = 1 << 10,  /* this is put off, as is what is huge. */
@@ -88,11 +90,18 @@ void snapshot_note_longest(_Atomic uint64_t *longest, uint64_t us) {
     if (us > atomic_load_explicit(longest, memory_order_relaxed)) atomic_store(longest, us);
 }
 
+void pass_lock_as_writer(struct snapshot_pass *pass) {
+    if (pthread_mutex_trylock(&pass->lock) == 0) return;
+    atomic_fetch_add(&pass->waiting_writers, 1);
+    pthread_mutex_lock(&pass->lock);
+    atomic_fetch_sub(&pass->waiting_writers, 1);
+}
+
 static void save_preimage(struct keyspace_pass *base, struct keyspace *keyspace,
                           const struct key *key, struct record *record) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
     uint64_t began_us = clock_monotonic_us();
-    pthread_mutex_lock(&pass->lock);
+    pass_lock_as_writer(pass);
     pass_values_save(pass, keyspace, pass->numbers[pass_index_of(pass, keyspace)], key, record);
     pthread_mutex_unlock(&pass->lock);
     atomic_fetch_add_explicit(&pass->snapshotter->preimages, 1, memory_order_relaxed);
@@ -151,7 +160,7 @@ static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t
         bool is_long = rdb_writer_offset(&pass->main.writer) - pass->step_begin > BYTES_A_STEP;
         pthread_mutex_unlock(&pass->lock);
         place = to;
-        if (place == 0 || is_long) break;
+        if (place == 0 || is_long || pass_has_waiting_writers(pass)) break;
     }
     atomic_store(&pass->order_place, place);
     if (place != 0 && table->count > 0) return true;
@@ -239,6 +248,7 @@ static void *run(void *arg) {
     struct snapshot_pass *pass = arg;
     struct exclusive *exclusive = pass->snapshotter->options.exclusive;
     pthread_setname_np(pthread_self(), "snapshot");
+    prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS); // It rests for microseconds.
     mem_count_thread();
     fault_stack_use();
     pass_output_start(pass);

@@ -4,7 +4,10 @@
  * meanwhile goes to the side lane, which follows behind the value. A thread of its own feeds the
  * sink, so that who waits for the pass never waits for a disk or a replica.
  */
+#include <time.h>
+
 #include "server/base/check.h"
+#include "server/base/clock.h"
 #include "server/base/fault_stack.h"
 #include "server/base/mem.h"
 #include "server/snapshot/snapshot_internal.h"
@@ -12,16 +15,80 @@
 enum {
     HAND_OVER_BYTES = 1 << 16, /* What is gathered before the sink gets it. */
     AHEAD_BYTES = 1 << 20,     /* How far the walk runs ahead of the sink. */
-    PIECE_BYTES = 1 << 16,     /* Moved from lane to lane at a time. */
+    SPARE_CHUNKS = 5,
+    PIECE_BYTES = 1 << 16, /* Moved from lane to lane at a time. */
+    GIVE_WAY_TRIES = 10,
+    WINK_NS = 1000,
+    WORK_US = 250, /* So long the walk goes on without a rest, */
+    REST_US = 50,  /* and so long that is. */
 };
+
+/* -- chunks -- */
+
+static void add_chunk(struct snapshot_pass *pass) {
+    struct pass_chunk *chunk = pass->spare_chunks;
+    if (chunk != NULL) {
+        pass->spare_chunks = chunk->next;
+        pass->spare_chunk_count--;
+    } else {
+        chunk = mem_alloc(sizeof(*chunk));
+    }
+    chunk->next = NULL;
+    chunk->len = 0;
+    if (pass->last_chunk != NULL) {
+        pass->last_chunk->next = chunk;
+    } else {
+        pass->first_chunk = chunk;
+    }
+    pass->last_chunk = chunk;
+}
+
+static struct pass_chunk *take_chunk(struct snapshot_pass *pass) {
+    struct pass_chunk *chunk = pass->first_chunk;
+    if (chunk == NULL) return NULL;
+    pass->first_chunk = chunk->next;
+    if (pass->first_chunk == NULL) pass->last_chunk = NULL;
+    pass->outgoing_bytes -= chunk->len;
+    return chunk;
+}
+
+static void keep_chunk(struct snapshot_pass *pass, struct pass_chunk *chunk) {
+    if (pass->spare_chunk_count == SPARE_CHUNKS) {
+        mem_free(chunk);
+        return;
+    }
+    chunk->next = pass->spare_chunks;
+    pass->spare_chunks = chunk;
+    pass->spare_chunk_count++;
+}
+
+static void free_chunks(struct pass_chunk *chunk) {
+    while (chunk != NULL) {
+        struct pass_chunk *next = chunk->next;
+        mem_free(chunk);
+        chunk = next;
+    }
+}
 
 static enum status gather(void *context, struct bytes bytes) {
     struct snapshot_pass *pass = context;
-    if (!atomic_load_explicit(&pass->is_aborted, memory_order_relaxed))
-        buffer_append_bytes(&pass->outgoing, bytes);
-    if (pass->outgoing.len >= HAND_OVER_BYTES) pthread_cond_signal(&pass->has_output);
+    if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return STATUS_OK;
+    while (bytes.len > 0) {
+        if (pass->last_chunk == NULL || pass->last_chunk->len == sizeof(pass->last_chunk->data))
+            add_chunk(pass);
+        struct pass_chunk *chunk = pass->last_chunk;
+        size_t room = sizeof(chunk->data) - chunk->len;
+        size_t len = bytes.len < room ? bytes.len : room;
+        memcpy(chunk->data + chunk->len, bytes.data, len);
+        chunk->len += len;
+        pass->outgoing_bytes += len;
+        bytes = bytes_from(bytes, len);
+    }
+    if (pass->outgoing_bytes >= HAND_OVER_BYTES) pthread_cond_signal(&pass->has_output);
     return STATUS_OK;
 }
+
+/* -- life -- */
 
 void pass_output_init(struct snapshot_pass *pass) {
     const struct snapshot_options *options = pass->snapshotter->options.options;
@@ -42,7 +109,8 @@ void pass_output_init(struct snapshot_pass *pass) {
 void pass_output_deinit(struct snapshot_pass *pass) {
     rdb_writer_deinit(&pass->main.writer);
     rdb_writer_deinit(&pass->side.writer);
-    buffer_deinit(&pass->outgoing);
+    free_chunks(pass->first_chunk);
+    free_chunks(pass->spare_chunks);
     pthread_cond_destroy(&pass->has_output);
     pthread_cond_destroy(&pass->has_room);
     pthread_mutex_destroy(&pass->lock);
@@ -80,7 +148,7 @@ void pass_output_end_value(struct snapshot_pass *pass) {
 /* -- room -- */
 
 static size_t held_bytes(const struct snapshot_pass *pass) {
-    return pass->outgoing.len + pass->sent_bytes + pass->side.writer.buffer.len +
+    return pass->outgoing_bytes + pass->sent_bytes + pass->side.writer.buffer.len +
            pass->values_bytes;
 }
 
@@ -99,11 +167,31 @@ void pass_output_measure(struct snapshot_pass *pass) {
 }
 
 static bool is_ahead(const struct snapshot_pass *pass) {
-    return pass->outgoing.len + pass->sent_bytes >= AHEAD_BYTES && pass->wanted_count == 0 &&
+    return pass->outgoing_bytes + pass->sent_bytes >= AHEAD_BYTES && pass->wanted_count == 0 &&
            !atomic_load(&pass->is_aborted);
 }
 
+/* Where no core is to spare, a thread that works on and on has the workers wait until the scheduler
+ * takes the core from it, which is after milliseconds. One that sleeps gives it away at once. */
+static void rest(struct snapshot_pass *pass) {
+    if (clock_monotonic_us() - pass->rested_us < WORK_US) return;
+    const struct timespec nap = {.tv_nsec = REST_US * 1000};
+    turn_end(pass->turn);
+    nanosleep(&nap, NULL);
+    turn_begin(pass->turn);
+    pass->rested_us = clock_monotonic_us();
+}
+
+/* A lock that is let go and taken again at once is never free when who waited for it wakes up, and
+ * where both share a core it only wakes up when this thread sleeps. */
+static void give_way(const struct snapshot_pass *pass) {
+    const struct timespec wink = {.tv_nsec = WINK_NS};
+    for (int i = 0; i < GIVE_WAY_TRIES && pass_has_waiting_writers(pass); i++)
+        nanosleep(&wink, NULL);
+}
+
 void pass_output_wait(struct snapshot_pass *pass) {
+    give_way(pass);
     pthread_mutex_lock(&pass->lock);
     pass_output_measure(pass);
     if (is_ahead(pass)) {
@@ -116,22 +204,24 @@ void pass_output_wait(struct snapshot_pass *pass) {
         turn_begin(pass->turn);
         return;
     }
+    bool is_wanted = pass->wanted_count > 0;
     pthread_mutex_unlock(&pass->lock);
+    if (!is_wanted) rest(pass);
     if (turn_should_yield(pass->turn)) turn_yield(pass->turn);
 }
 
 /* -- the sink's thread -- */
 
 static void hand_over(struct snapshot_pass *pass) {
-    struct buffer full = pass->outgoing;
-    pass->outgoing = (struct buffer){0};
-    pass->sent_bytes = full.len;
+    struct pass_chunk *chunk = take_chunk(pass);
+    if (chunk == NULL) return;
+    pass->sent_bytes = chunk->len;
     pthread_mutex_unlock(&pass->lock);
-    if (full.len > 0 && !atomic_load(&pass->is_aborted) &&
-        pass->sink.write(pass->sink.state, buffer_view(&full)) != STATUS_OK)
+    if (!atomic_load(&pass->is_aborted) &&
+        pass->sink.write(pass->sink.state, bytes_of(chunk->data, chunk->len)) != STATUS_OK)
         atomic_store(&pass->is_aborted, true);
-    buffer_deinit(&full);
     pthread_mutex_lock(&pass->lock);
+    keep_chunk(pass, chunk);
     pass->sent_bytes = 0;
     pass_output_measure(pass);
     pthread_cond_signal(&pass->has_room);
@@ -143,8 +233,8 @@ static void *run_pump(void *arg) {
     mem_count_thread();
     fault_stack_use();
     pthread_mutex_lock(&pass->lock);
-    while (!pass->is_complete || pass->outgoing.len > 0) {
-        if (pass->outgoing.len < HAND_OVER_BYTES && !pass->is_complete) {
+    while (!pass->is_complete || pass->outgoing_bytes > 0) {
+        if (pass->outgoing_bytes < HAND_OVER_BYTES && !pass->is_complete) {
             pthread_cond_wait(&pass->has_output, &pass->lock);
         } else {
             hand_over(pass);

@@ -226,7 +226,7 @@ bool pass_values_has(struct snapshot_pass *pass, const struct keyspace *keyspace
                      uint64_t order) {
     if (LIKELY(atomic_load_explicit(&pass->value_count, memory_order_relaxed) == 0)) return false;
     bool has = false;
-    pthread_mutex_lock(&pass->lock);
+    pass_lock_as_writer(pass);
     for (const struct pass_value *value = pass->values; value != NULL && !has;
          value = value->next) {
         has = value->keyspace == keyspace && value->key.slot == slot && value->key.order == order &&
@@ -266,7 +266,7 @@ void pass_values_take(struct keyspace_pass *base, struct keyspace *keyspace, con
                       struct keyspace_orphan *orphan) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
     unsigned number = pass->numbers[pass_index_of(pass, keyspace)];
-    pthread_mutex_lock(&pass->lock);
+    pass_lock_as_writer(pass);
     struct pass_value *value = find_value(pass, keyspace, key);
     if (value == NULL) value = add_value(pass, keyspace, number, key);
     value->orphan = orphan;
@@ -282,10 +282,12 @@ bool pass_values_must_wait(struct keyspace_pass *base, struct keyspace *keyspace
     if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return false;
     bool is_seen = (record_marks(record) & base->mark) != 0 ||
                    base->is_behind(base, keyspace, key->slot, key->order);
-    if (is_seen && atomic_load_explicit(&pass->value_count, memory_order_relaxed) == 0)
+    // Without values that are put off only those that are huge and not seen yet have to wait.
+    if (atomic_load_explicit(&pass->value_count, memory_order_relaxed) == 0 &&
+        (is_seen || (change != KEYSPACE_CHANGE_INSIDE && !atomic_load(&pass->is_full))))
         return false;
     bool must_wait = false;
-    pthread_mutex_lock(&pass->lock);
+    pass_lock_as_writer(pass);
     struct pass_value *value = find_value(pass, keyspace, key);
     if (value != NULL && (value->is_begun || value->shared != NULL)) {
         must_wait = change != KEYSPACE_CHANGE_WHOLE;

@@ -31,6 +31,14 @@ struct pass_lane {
     int database;
 };
 
+/* A part of what is written. Of one size and used again, so that nothing is copied or given by the
+ * kernel while the leaf lock is held. */
+struct pass_chunk {
+    struct pass_chunk *next;
+    size_t len;
+    uint8_t data[(1 << 18) - 16];
+};
+
 struct snapshot_pass {
     struct keyspace_pass base; /* First: the keyspace knows a pass by it. */
     struct snapshotter *snapshotter;
@@ -50,6 +58,8 @@ struct snapshot_pass {
     _Atomic uint32_t slot_place;
     _Atomic uint64_t order_place;
     uint64_t step_begin; /* Where the step began in what is written; the pass's thread alone. */
+    uint64_t rested_us;  /* When it last slept; the same. */
+    _Atomic uint32_t waiting_writers; /* Threads that wait for `lock` with a key of their own. */
 
     pthread_mutex_t lock; /* The leaf lock, for all that follows. */
     pthread_cond_t has_output;
@@ -57,16 +67,20 @@ struct snapshot_pass {
     struct pass_lane main;
     struct pass_lane side; /* What comes while a value is being written, in steps, to the other. */
     bool is_in_value;
-    struct buffer outgoing; /* Not yet with the sink, */
-    size_t sent_bytes;      /* and what the sink has in hand. */
-    bool is_complete;       /* Nothing more comes. */
+    struct pass_chunk *first_chunk; /* Not yet with the sink, */
+    struct pass_chunk *last_chunk;
+    size_t outgoing_bytes; /* as many bytes, */
+    size_t sent_bytes;     /* and what the sink has in hand. */
+    struct pass_chunk *spare_chunks;
+    unsigned spare_chunk_count;
+    bool is_complete; /* Nothing more comes. */
     pthread_t pump;
     struct pass_value *values; /* In the order in which they will be written. */
     _Atomic uint32_t value_count;
     uint32_t wanted_count;
-    size_t values_bytes; /* Sum of what they hold. */
-    bool is_full;        /* More is held than may be: changes wait. */
-    bool has_refused;    /* Somebody waits for that. */
+    size_t values_bytes;  /* Sum of what they hold. */
+    _Atomic bool is_full; /* More is held than may be: changes wait. */
+    bool has_refused;     /* Somebody waits for that. */
     uint64_t keys_written;
     uint64_t preimages_written;
 };
@@ -140,8 +154,15 @@ struct rdb_writer *pass_output_begin_value(struct snapshot_pass *pass, unsigned 
 void pass_output_end_value(struct snapshot_pass *pass);
 /* Looks whether more is held than may be. The pass's lock is held. */
 void pass_output_measure(struct snapshot_pass *pass);
-/* Between two steps: waits while the sink is behind and nobody waits for the pass. Nothing but the
- * turn is held. */
+static inline bool pass_has_waiting_writers(const struct snapshot_pass *pass) {
+    return atomic_load_explicit(&pass->waiting_writers, memory_order_relaxed) > 0;
+}
+
+/* Takes the lock on the way of a command: the pass lets go of it soon. */
+void pass_lock_as_writer(struct snapshot_pass *pass);
+
+/* Between two steps: lets writers go first, waits while the sink is behind, and rests now and then,
+ * unless somebody waits for the pass. Nothing but the turn is held. */
 void pass_output_wait(struct snapshot_pass *pass);
 
 /* -- pass_values.c: values that are written in steps -- */
