@@ -162,6 +162,21 @@ def test_who_waits_for_a_slot_that_leaves_is_sent_after_it(lab, workers):
         assert str(connection.read()) == 'MOVED %d %s' % (slot, target.address)
 
 
+def test_who_waits_in_a_cluster_that_goes_down_is_told(lab, workers):
+    nodes = [lab.cluster_node(workers=workers) for _ in range(3)]
+    cluster = Cluster(nodes).create(0)
+    cluster.wait_ok()
+    owner = cluster.owner_of(slot_of('q'))
+    with begin(owner, 'BLPOP', 'q', '0') as one, begin(owner, 'XREAD', 'BLOCK', '0', 'STREAMS', '{q}s', '$') as other:
+        wait_blocked(owner, 2)
+        for node in nodes:
+            if node is not owner:
+                node.kill()
+        for connection in (one, other):
+            assert str(connection.read()) == 'CLUSTERDOWN The cluster is down'
+    assert owner.info('clients')['blocked_clients'] == '0'
+
+
 def test_a_new_replica_lets_go_of_its_clients(lab, workers):
     primary, node = lab.node(workers=workers), lab.node(workers=workers)
     with begin(node, 'BLPOP', 'q', '0') as connection:
