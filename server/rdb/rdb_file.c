@@ -155,8 +155,10 @@ static enum status read_key(struct rdb_file *file, unsigned type, struct rdb_ite
     out->kind = RDB_ITEM_KEY;
     out->type = type;
     if (file->options.leaves_names && is_value_type(type) && type != RDB_TYPE_MODULE &&
-        type != RDB_TYPE_MODULE_PRE_GA)
+        type != RDB_TYPE_MODULE_PRE_GA) {
+        out->is_name_left = true;
         return STATUS_OK;
+    }
     enum status status = rdb_read_string(file->reader, &file->name);
     if (status != STATUS_OK) return status;
     file->stage = RDB_STAGE_VALUE;

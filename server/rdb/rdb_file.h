@@ -80,6 +80,7 @@ struct rdb_item {
     bool has_expiry;
     bool has_idle;
     bool has_freq;
+    bool is_name_left; /* The name comes next (leaves_names); those of modules have been read. */
     uint8_t freq;
     enum rdb_checksum checksum;
 };

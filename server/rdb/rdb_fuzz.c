@@ -151,7 +151,7 @@ static void gather_keys(struct bytes input, bool is_readable) {
         uint64_t offset = rdb_reader_offset(&reader);
         if (item.kind == RDB_ITEM_KEY) {
             rdb_reader_hold(&reader);
-            if (item.name.data == NULL) status = rdb_skip_string(&reader);
+            if (item.is_name_left) status = rdb_skip_string(&reader);
             if (status == STATUS_OK) status = rdb_skip_value(&reader, item.type);
             struct bytes held = rdb_reader_release(&reader);
             ASSERT(bytes_equal(held, bytes_of(input.data + offset, held.len)));
