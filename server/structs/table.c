@@ -300,8 +300,11 @@ static void place_in_new(struct table *table, struct record *record, uint64_t or
 /* Hashing the keys again reads every record, so those of the next bucket are sent for meanwhile. */
 static void prefetch_records(const struct table_bucket *bucket) {
     unsigned used = ~bucket_match(bucket, 0) & bucket_limit(bucket);
-    for (; used != 0; used &= used - 1)
-        __builtin_prefetch(bucket_pointer(bucket, (unsigned)__builtin_ctz(used)));
+    for (; used != 0; used &= used - 1) {
+        const char *record = bucket_pointer(bucket, (unsigned)__builtin_ctz(used));
+        __builtin_prefetch(record);
+        __builtin_prefetch(record + CACHE_LINE);
+    }
 }
 
 static void move_bucket(struct table *table, const struct table_bucket *bucket,
@@ -458,6 +461,7 @@ void table_walk(const struct table *table, uint64_t from, uint64_t to,
         struct segment segment = segment_at(table, from, to);
         for (const struct table_bucket *bucket = segment.bucket; bucket != NULL;
              bucket = bucket_next(bucket)) {
+            prefetch_records(bucket); // The waits for them overlap.
             unsigned used = ~bucket_match(bucket, 0) & bucket_limit(bucket);
             for (; used != 0; used &= used - 1) {
                 struct record *record = bucket_pointer(bucket, (unsigned)__builtin_ctz(used));
