@@ -152,10 +152,10 @@ static void visit(void *arg, struct record *record) {
 static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
     struct table *table = keyspace_table(keyspace, slot);
     uint64_t place = atomic_load(&pass->order_place);
-    pass->step_begin = rdb_writer_offset(&pass->main.writer);
     for (int i = 0; i < BUCKETS_A_STEP && table->count > 0; i++) {
         uint64_t to = table_place_after(table, place, 1);
         pthread_mutex_lock(&pass->lock);
+        if (i == 0) pass->step_begin = rdb_writer_offset(&pass->main.writer);
         table_walk(table, place, to, keyspace_hasher(keyspace), visit, pass);
         bool is_long = rdb_writer_offset(&pass->main.writer) - pass->step_begin > BYTES_A_STEP;
         pthread_mutex_unlock(&pass->lock);
