@@ -644,6 +644,7 @@ static bool has_to_load(const struct server *server) {
 static bool start_serving(struct server *server, char *error, size_t cap) {
     if (!network_listen(server->modules.network, error, cap)) return false;
     lifecycle_write_pid_file(&server->lifecycle_options); // Who is answered finds it there.
+    lifecycle_catch_signals(server->lifecycle);
     if (has_to_load(server)) set_loading(server, true);
     network_start(server->modules.network);
     return true;
@@ -662,7 +663,7 @@ static bool start_all(struct server *server, char *error, size_t cap) {
     exclusive_end(server->exclusive, NULL);
     if (!is_started) return false;
     lifecycle_apply_oom_score(server->lifecycle); // A refusal is in the log.
-    lifecycle_catch_signals(server->lifecycle);
+    lifecycle_end_start();
     log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
                (unsigned long long)server->network_options.port,
                (unsigned long long)server->network_options.worker_threads);

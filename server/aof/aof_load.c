@@ -19,7 +19,7 @@ struct load {
     const char *name; /* Of the file at work. */
     int file;
     bool is_base;
-    bool is_last;   /* Its tail may be missing. */
+    bool is_last;   /* No bytes of the log lie behind it: its tail may be missing. */
     bool is_parked; /* Everybody else is. */
     uint8_t *piece;
     struct session session;
@@ -212,13 +212,24 @@ static enum status load_content(struct load *load) {
     return status;
 }
 
+/* A file may be begun, and in the manifest, before the last writes to the one before are on the
+ * disk: what comes first is cut off where nothing came after it. */
+static bool is_followed(struct aof *aof, const struct aof_file *file, bool is_base) {
+    const struct aof_file_list *increments = &aof->manifest.increments;
+    if (is_base) return increments->count > 0; // It was whole when it got its name.
+    for (size_t i = (size_t)(file - increments->items) + 1; i < increments->count; i++) {
+        uint64_t bytes = 0;
+        if (aof_file_bytes(aof, increments->items[i].name, &bytes) != STATUS_OK || bytes > 0)
+            return true;
+    }
+    return false;
+}
+
 static enum status load_file(struct load *load, const struct aof_file *file, bool is_base) {
     uint64_t began_ms = clock_monotonic_ms();
     load->name = file->name;
     load->is_base = is_base;
-    const struct aof_file_list *increments = &load->aof->manifest.increments;
-    load->is_last =
-        is_base ? increments->count == 0 : file == &increments->items[increments->count - 1];
+    load->is_last = !is_followed(load->aof, file, is_base);
     load->file = disk_open(load->aof->folder, file->name, O_RDONLY);
     if (load->file < 0) {
         log_warning("Fatal error: can't open the append log file %s for reading: %s", file->name,

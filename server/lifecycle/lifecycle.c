@@ -31,20 +31,29 @@ struct lifecycle {
 
 /* What a signal handler may touch: see lifecycle_catch_signals. */
 static volatile sig_atomic_t signals_seen;
+static const struct lifecycle_options *volatile starting; /* NULL once it has started. */
 
 static void on_signal(int number) {
     (void)number;
+    if (starting != NULL) { // Nothing is to be saved, and loading may take its time.
+        lifecycle_remove_pid_file(starting);
+        _exit(0);
+    }
     if (signals_seen++ > 0) _exit(1); // Asked twice: whoever asks is in a hurry.
 }
 
 void lifecycle_catch_signals(struct lifecycle *lifecycle) {
-    (void)lifecycle;
+    starting = lifecycle->options;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); // A write beyond the limit fails instead, and is reported.
+}
+
+void lifecycle_end_start(void) {
+    starting = NULL;
 }
 
 struct lifecycle *lifecycle_create(struct lifecycle_options *options, struct loop *node_loop,

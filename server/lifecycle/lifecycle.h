@@ -66,6 +66,7 @@ bool lifecycle_enter_directory(const struct lifecycle_options *options, char *er
 /* Goes to the background; in the parent it does not return. */
 void lifecycle_daemonize(void);
 void lifecycle_write_pid_file(const struct lifecycle_options *options);
+/* Async-signal-safe. */
 void lifecycle_remove_pid_file(const struct lifecycle_options *options);
 
 /* CONFIG SET dir: lifecycle_enter_directory, and back to the folder of before when that fails or
@@ -80,6 +81,8 @@ bool lifecycle_apply_oom_score(struct lifecycle *lifecycle);
  * that waits for replicas. */
 void lifecycle_tick(struct lifecycle *lifecycle);
 
-/* Installs SIGTERM and SIGINT handlers (a second one ends at once) and ignores SIGPIPE and SIGHUP.
- */
+/* Installs SIGTERM and SIGINT handlers and ignores SIGPIPE and SIGHUP. Until lifecycle_end_start a
+ * signal ends the process at once, with status 0 and without a pid file; later it is a wish for a
+ * shutdown, and a second one ends at once. */
 void lifecycle_catch_signals(struct lifecycle *lifecycle);
+void lifecycle_end_start(void);

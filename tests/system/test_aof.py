@@ -178,6 +178,26 @@ def test_a_truncated_tail_is_cut_off_or_refused(lab):
     assert crash(node).call('DBSIZE') == 20
 
 
+def test_a_tail_before_an_empty_file_is_cut_off(lab):
+    """The process ended while it began another file, amid a last write to the one before."""
+    node, path = prepared(lab)
+    os.truncate(path, os.path.getsize(path) - 1)
+    manifest = os.path.join(folder(node), 'appendonly.aof.manifest')
+    number = int(path.split('.')[-3]) + 1
+    following = os.path.join(folder(node), 'appendonly.aof.%d.incr.aof' % number)
+    with open(manifest, 'a') as lines:
+        lines.write('file %s seq %d type i\n' % (os.path.basename(following), number))
+    with open(following, 'w') as log:
+        log.write('*1\r\n$4\r\nPING\r\n')
+    assert 'the truncated file is not the last file' in refusal(node)
+    open(following, 'w').close()
+    node.start()
+    assert node.call('DBSIZE') == 19
+    node.call('SET', 'more', 'v')
+    assert os.path.getsize(following) > 0
+    assert crash(node).call('DBSIZE') == 20
+
+
 def test_an_open_transaction_is_taken_back(lab):
     node, path = prepared(lab)
     whole = os.path.getsize(path)

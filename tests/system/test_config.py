@@ -124,7 +124,7 @@ def test_the_pid_file_is_written_and_removed(lab):
     node.write_conf()
     node.start()
     assert int(read(path)) == node.process.pid
-    node.stop()
+    assert node.stop() == 0
     assert not os.path.exists(path)
 
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
@@ -137,6 +138,19 @@ static char *path_beside(const char *manifest_path, const char *name) {
     return text;
 }
 
+/* No bytes lie in the files behind the index-th increment: then it may be cut like a last one. */
+static bool is_last_with_bytes(const struct check_aof *check, const struct aof_manifest *manifest,
+                               size_t index) {
+    for (size_t i = index + 1; i < manifest->increments.count; i++) {
+        char *path = path_beside(check->options.path, manifest->increments.items[i].name);
+        struct stat facts;
+        bool is_empty = stat(path, &facts) == 0 && facts.st_size == 0;
+        mem_free(path);
+        if (!is_empty) return false;
+    }
+    return true;
+}
+
 static bool check_base(struct check_aof *check, const struct aof_manifest *manifest) {
     const char *name = manifest->base.name;
     if (name == NULL) return true;
@@ -170,7 +184,7 @@ static bool check_increments(struct check_aof *check, const struct aof_manifest 
                                            .path = path,
                                            .name = name,
                                            .role = AOF_ROLE_INCREMENT,
-                                           .is_last = i + 1 == count,
+                                           .is_last = is_last_with_bytes(check, manifest, i),
                                        });
         print_result(check, "INCR ", name, result);
         mem_free(path);

@@ -124,6 +124,11 @@ Test(check_aof, cuts_only_the_last_file) {
                "AOF i is not valid. Use the --fix option to try fixing it.\n");
     expect_run(&folder, "--fix", "m", 0, "Successfully truncated AOF i\n");
     cr_expect_eq(file_size(&folder, "i"), 14);
+    write_file(&folder, "m", "file b seq 1 type b\nfile i seq 1 type i\nfile j seq 2 type i\n");
+    write_file(&folder, "i", PING MULTI PING);
+    write_file(&folder, "j", "");
+    expect_run(&folder, "--fix", "m", 0, "Successfully truncated AOF i\n");
+    cr_expect_eq(file_size(&folder, "i"), 14);
     write_file(&folder, "b", PING "x");
     expect_run(&folder, "--fix", "m", 1,
                "Failed to truncate AOF b because it is not the last file\n");
