@@ -72,6 +72,7 @@ WRITABLE = {
     ('base', 'crc64_table'): 'filled once, before its first use',
     ('base', 'once'): 'the word that lets the tables be filled once',
     ('lifecycle', 'signals_seen'): 'a signal handler has no argument to find its state by',
+    ('lifecycle', 'starting'): 'a signal handler has no argument to find its state by',
     ('base', 'failure'): 'the condition that failed, for the report on the signal that follows',
     ('base', 'fault_stack'): 'a second stack for each thread, which goes with it',
     ('command', 'running'): 'the command of the calling thread: a crash report has no argument to find it by',
