@@ -138,9 +138,9 @@ static char *path_beside(const char *manifest_path, const char *name) {
     return text;
 }
 
-/* No bytes lie in the files behind the index-th increment: then it may be cut like a last one. */
-static bool is_last_with_bytes(const struct check_aof *check, const struct aof_manifest *manifest,
-                               size_t index) {
+/* True when no bytes lie in the files behind the index-th increment (see server/aof/aof_load.c). */
+static bool may_lose_tail(const struct check_aof *check, const struct aof_manifest *manifest,
+                          size_t index) {
     for (size_t i = index + 1; i < manifest->increments.count; i++) {
         char *path = path_beside(check->options.path, manifest->increments.items[i].name);
         struct stat facts;
@@ -166,6 +166,7 @@ static bool check_base(struct check_aof *check, const struct aof_manifest *manif
                                            .role = AOF_ROLE_BASE,
                                            .has_rdb = kind == KIND_RDB,
                                            .is_last = manifest->increments.count == 0,
+                                           .may_lose_tail = manifest->increments.count == 0,
                                        });
     }
     print_result(check, "BASE ", name, result);
@@ -184,7 +185,8 @@ static bool check_increments(struct check_aof *check, const struct aof_manifest 
                                            .path = path,
                                            .name = name,
                                            .role = AOF_ROLE_INCREMENT,
-                                           .is_last = is_last_with_bytes(check, manifest, i),
+                                           .is_last = i + 1 == count,
+                                           .may_lose_tail = may_lose_tail(check, manifest, i),
                                        });
         print_result(check, "INCR ", name, result);
         mem_free(path);
@@ -231,6 +233,7 @@ static bool check_file(struct check_aof *check, enum kind kind) {
                                                             .role = AOF_ROLE_ALONE,
                                                             .has_rdb = kind == KIND_RDB,
                                                             .is_last = true,
+                                                            .may_lose_tail = true,
                                                         });
     print_result(check, "", path, result);
     return result != AOF_PART_FAILED;

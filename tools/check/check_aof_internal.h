@@ -38,8 +38,9 @@ struct aof_part {
     const char *path;
     const char *name; /* What reports call it. */
     enum aof_role role;
-    bool has_rdb; /* It begins with a snapshot. */
-    bool is_last; /* Nothing follows it, so its end may be cut off. */
+    bool has_rdb;       /* It begins with a snapshot. */
+    bool is_last;       /* No file follows it, so it may be cut at a time, */
+    bool may_lose_tail; /* and where no bytes follow, what is damaged at its end. */
 };
 
 enum aof_part_result { AOF_PART_VALID, AOF_PART_EMPTY, AOF_PART_CUT, AOF_PART_FAILED };

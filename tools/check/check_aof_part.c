@@ -128,7 +128,7 @@ static enum aof_part_result fix_part(struct check_aof *check, const struct aof_p
                 part->name);
         return AOF_PART_FAILED;
     }
-    if (!part->is_last) {
+    if (!part->may_lose_tail) {
         fprintf(check->out, "Failed to truncate AOF %s because it is not the last file\n",
                 part->name);
         return AOF_PART_FAILED;
