@@ -31,7 +31,7 @@ void loop_join(struct loop *loop);
 
 struct ev_loop *loop_ev(struct loop *loop);
 
-/* Before the loop runs: let it nap for some 20 us between two turns where that saves more than it
+/* Before the loop runs: let it nap for 20 to 50 us between two turns where that saves more than it
  * costs, as the reads tell that are noted: many clients, none of which waits noticeably longer. */
 void loop_pace(struct loop *loop);
 /* A client was read from. `inout_window` is a word of the client's own, 0 at first. About 1 ns. */
