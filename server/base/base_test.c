@@ -15,6 +15,22 @@ Test(crc, gives_the_standard_check_values) {
     cr_assert_eq(split, 0xe9c6d914c4b8d9cau);
 }
 
+/* Long inputs take another way than short ones: byte by byte is the short way. */
+Test(crc, is_the_same_in_one_piece_and_byte_by_byte) {
+    uint8_t text[1000];
+    struct rng rng;
+    rng_seed(&rng, 1);
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)rng_next(&rng);
+    for (size_t len = 0; len < sizeof(text) - 16; len++) {
+        const uint8_t *at = text + len % 16;
+        uint64_t expected = len;
+        for (size_t i = 0; i < len; i++)
+            expected = crc64(expected, bytes_of(at + i, 1));
+        cr_assert_eq(crc64(len, bytes_of(at, len)), expected, "%zu bytes", len);
+    }
+}
+
 Test(glob, matches_as_keys_does) {
     static const struct {
         const char *pattern;

@@ -9,5 +9,5 @@
 uint16_t crc16(struct bytes bytes);
 
 /* Width 64, Jones polynomial, reflected; continues from `crc` (0 to begin). "123456789" gives
- * 0xe9c6d914c4b8d9ca. About 1 ns a byte at most. */
+ * 0xe9c6d914c4b8d9ca. About 1 ns a byte at most; on x86-64 from 64 bytes on a tenth of that. */
 uint64_t crc64(uint64_t crc, struct bytes bytes);

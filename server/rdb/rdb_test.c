@@ -76,6 +76,32 @@ Test(rdb_writer, follows_the_string_rule) {
                                       "aaaaaaaaaaaaaaaaaaaa"));
 }
 
+static size_t bytes_to_write(struct rdb_writer *writer, struct bytes text) {
+    uint64_t before = rdb_writer_offset(writer);
+    rdb_write_string(writer, text);
+    return rdb_writer_offset(writer) - before;
+}
+
+static void fill_pattern(uint8_t *out, size_t len);
+
+Test(rdb_writer, gives_up_compression_of_a_length_that_never_got_smaller_and_finds_back) {
+    uint8_t noise[200];
+    uint8_t zeros[150] = {0};
+    fill_pattern(noise, sizeof(noise));
+    struct rdb_writer writer;
+    rdb_writer_init(&writer, &to_memory);
+    for (int i = 0; i < 1000; i++)
+        cr_assert_gt(bytes_to_write(&writer, bytes_of(noise, sizeof(noise))), sizeof(noise));
+    cr_assert_lt(bytes_to_write(&writer, bytes_of(zeros, 100)), 20); // Another length.
+    int plain = 0;
+    while (bytes_to_write(&writer, bytes_of(zeros, sizeof(zeros))) > sizeof(zeros))
+        cr_assert_lt(++plain, 16);
+    cr_assert_gt(bytes_to_write(&writer, bytes_of(noise, sizeof(noise))), sizeof(noise));
+    for (int i = 0; i < 100; i++)
+        cr_assert_lt(bytes_to_write(&writer, bytes_of(zeros, sizeof(zeros))), 20);
+    rdb_writer_deinit(&writer);
+}
+
 /* A sink that remembers, and a source that gives back. */
 static enum status remember(void *context, struct bytes bytes) {
     buffer_append_bytes(context, bytes);

@@ -13,6 +13,12 @@ enum { FLUSH_BYTES = 64 * 1024 };
 /* From the string rule: what is worth trying as an integer, and what as compressed. */
 enum { INTEGER_TEXT_MAX = 11, COMPRESS_ABOVE = 20, COMPRESS_GAIN = 4 };
 
+/* To try in vain costs several times what all the rest of a short string does, and throws half a
+ * megabyte of others' data out of the cache. Strings of about one length mostly are of one kind:
+ * after TRIES_IN_VAIN of them that did not get smaller only one of TRY_ONE_OF is tried, until one
+ * does. If fewer than one in fifty can be compressed, that is what a file may be larger by. */
+enum { TRIES_IN_VAIN = 128, TRY_ONE_OF = 16 };
+
 void rdb_writer_init(struct rdb_writer *writer, const struct rdb_writer_options *options) {
     *writer = (struct rdb_writer){.options = *options};
 }
@@ -116,12 +122,36 @@ static bool write_integer_form(struct rdb_writer *writer, int64_t number) {
     return true;
 }
 
+/* The count of tries in vain for strings of about this length; NULL for giants, which are always
+ * tried. */
+static uint8_t *tries_in_vain(struct rdb_writer *writer, size_t len) {
+    unsigned bits = 64 - (unsigned)__builtin_clzll(len);
+    return bits <= RDB_WRITER_LENGTH_BITS ? &writer->tries_in_vain[bits - 1] : NULL;
+}
+
+static bool is_worth_a_try(uint8_t *in_vain) {
+    if (in_vain == NULL || *in_vain < TRIES_IN_VAIN) return true;
+    if (++*in_vain < TRIES_IN_VAIN + TRY_ONE_OF) return false;
+    *in_vain = TRIES_IN_VAIN;
+    return true;
+}
+
+static unsigned compress(struct rdb_writer *writer, struct bytes text, uint8_t *out) {
+    uint8_t *in_vain = tries_in_vain(writer, text.len);
+    if (!is_worth_a_try(in_vain)) return 0;
+    unsigned len = (unsigned)text.len;
+    unsigned packed_len = lzf_compress(text.data, len, out, len - COMPRESS_GAIN);
+    if (in_vain != NULL && packed_len > 0) *in_vain = 0;
+    if (in_vain != NULL && packed_len == 0 && *in_vain < TRIES_IN_VAIN) ++*in_vain;
+    return packed_len;
+}
+
 static bool write_compressed(struct rdb_writer *writer, struct bytes text) {
     if (text.len > UINT_MAX) return false;
     unsigned len = (unsigned)text.len;
     buffer_clear(&writer->packed);
     uint8_t *out = buffer_reserve(&writer->packed, len);
-    unsigned packed_len = lzf_compress(text.data, len, out, len - COMPRESS_GAIN);
+    unsigned packed_len = compress(writer, text, out);
     if (packed_len == 0) return false;
     rdb_write_u8(writer, 0xc3);
     rdb_write_length(writer, packed_len);

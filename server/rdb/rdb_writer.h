@@ -27,8 +27,10 @@ struct rdb_sink {
 struct rdb_writer_options {
     struct rdb_sink sink; /* `write` NULL: keep everything in the buffer. */
     bool has_checksum;    /* rdbchecksum */
-    bool is_compressing;  /* rdbcompression */
+    bool is_compressing;  /* rdbcompression; strings of kinds that stay as long are seldom tried. */
 };
+
+enum { RDB_WRITER_LENGTH_BITS = 16 };
 
 /* Create with rdb_writer_init. `buffer` is for others to read when there is no sink. */
 struct rdb_writer {
@@ -38,6 +40,8 @@ struct rdb_writer {
     uint64_t checksum;
     uint64_t handed_on_bytes;
     size_t summed; /* Bytes of the buffer that are in `checksum`. */
+    /* By the bits of a string's length: how many in a row compression did not make smaller. */
+    uint8_t tries_in_vain[RDB_WRITER_LENGTH_BITS];
     enum status status;
 };
 
