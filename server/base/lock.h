@@ -39,6 +39,11 @@ static inline void slot_lock_release(struct slot_lock *lock) {
         slot_lock_wake(lock);
 }
 
+/* For the holder. True, too, for the one who took it after a sleep. */
+static inline bool slot_lock_has_sleeper(struct slot_lock *lock) {
+    return atomic_load_explicit(&lock->word, memory_order_relaxed) == 2;
+}
+
 static inline bool slot_lock_is_held(struct slot_lock *lock) {
     return atomic_load_explicit(&lock->word, memory_order_relaxed) != 0;
 }

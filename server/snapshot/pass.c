@@ -1,5 +1,7 @@
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "server/base/check.h"
 #include "server/base/clock.h"
@@ -11,6 +13,7 @@
 
 enum {
     TIMER_SLACK_NS = 1000,
+    NICER = 5,              /* A weight of 335 against 1024. */
     BUCKETS_A_STEP = 16,    /* About a hundred records, some ten microseconds, */
     BYTES_A_STEP = 1 << 14, /* but no more than this; then what is larger than */
     SMALL_BYTES = 1 << 10,  /* this is put off, as is what is huge. */
@@ -90,20 +93,11 @@ void snapshot_note_longest(_Atomic uint64_t *longest, uint64_t us) {
     if (us > atomic_load_explicit(longest, memory_order_relaxed)) atomic_store(longest, us);
 }
 
-void pass_lock_as_writer(struct snapshot_pass *pass) {
-    if (pthread_mutex_trylock(&pass->lock) == 0) return;
-    atomic_fetch_add(&pass->waiting_writers, 1);
-    pthread_mutex_lock(&pass->lock);
-    atomic_fetch_sub(&pass->waiting_writers, 1);
-}
-
 static void save_preimage(struct keyspace_pass *base, struct keyspace *keyspace,
                           const struct key *key, struct record *record) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
     uint64_t began_us = clock_monotonic_us();
-    pass_lock_as_writer(pass);
     pass_values_save(pass, keyspace, pass->numbers[pass_index_of(pass, keyspace)], key, record);
-    pthread_mutex_unlock(&pass->lock);
     atomic_fetch_add_explicit(&pass->snapshotter->preimages, 1, memory_order_relaxed);
     snapshot_note_longest(&pass->snapshotter->preimage_us_max, clock_monotonic_us() - began_us);
 }
@@ -143,24 +137,23 @@ static void visit(void *arg, struct record *record) {
     unsigned index = atomic_load_explicit(&pass->slot_place, memory_order_relaxed) >> 16;
     unsigned number = pass->numbers[index];
     if (is_put_off(pass, pass->keyspaces[index], number, record)) return;
-    snapshot_write_record(pass->snapshotter, pass_output_lane(pass, number), record);
+    snapshot_write_record(pass->snapshotter, pass_output_main(pass, number), record);
     pass->keys_written++;
 }
 
 /* One bounded step inside the slot at work. False: the slot is done and the place stands behind it.
  */
-static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
+static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, struct slot_lock *lock,
+                 uint16_t slot) {
     struct table *table = keyspace_table(keyspace, slot);
     uint64_t place = atomic_load(&pass->order_place);
+    pass->step_begin = rdb_writer_offset(&pass->main.writer);
     for (int i = 0; i < BUCKETS_A_STEP && table->count > 0; i++) {
         uint64_t to = table_place_after(table, place, 1);
-        pthread_mutex_lock(&pass->lock);
-        if (i == 0) pass->step_begin = rdb_writer_offset(&pass->main.writer);
         table_walk(table, place, to, keyspace_hasher(keyspace), visit, pass);
         bool is_long = rdb_writer_offset(&pass->main.writer) - pass->step_begin > BYTES_A_STEP;
-        pthread_mutex_unlock(&pass->lock);
         place = to;
-        if (place == 0 || is_long || pass_has_waiting_writers(pass)) break;
+        if (place == 0 || is_long || slot_lock_has_sleeper(lock)) break;
     }
     atomic_store(&pass->order_place, place);
     if (place != 0 && table->count > 0) return true;
@@ -198,9 +191,10 @@ static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uin
         pass_values_write(pass);
         slot_lock_acquire(lock);
         uint64_t began_us = clock_monotonic_us();
-        has_more = step(pass, keyspace, slot);
-        slot_lock_release(lock);
+        has_more = step(pass, keyspace, lock, slot);
         snapshot_note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
+        pass_release_slot(lock);
+        pass_output_merge(pass);
         if (pass->snapshotter->shown_pass == pass)
             atomic_store_explicit(&pass->snapshotter->keys_processed, pass->keys_written,
                                   memory_order_relaxed);
@@ -244,11 +238,18 @@ static void retire(struct snapshot_pass *pass) {
         dispatcher_set_admission(snapshotter->options.modules->dispatcher, ADMISSION_PASS, false);
 }
 
+/* Where workers leave no core free, they come first: a third of a core is the pass's. Much less,
+ * and who needs a lock of the pass would wait for it to be scheduled. */
+static void yield_to_workers(void) {
+    setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICER);
+}
+
 static void *run(void *arg) {
     struct snapshot_pass *pass = arg;
     struct exclusive *exclusive = pass->snapshotter->options.exclusive;
     pthread_setname_np(pthread_self(), "snapshot");
     prctl(PR_SET_TIMERSLACK, TIMER_SLACK_NS); // It rests for microseconds.
+    yield_to_workers();
     mem_count_thread();
     fault_stack_use();
     pass_output_start(pass);

@@ -1,8 +1,9 @@
 /* What a pass has written on its way to the sink.
  *
- * Records go to the main lane. A value that is written in steps has it for itself, and what comes
- * meanwhile goes to the side lane, which follows behind the value. A thread of its own feeds the
- * sink, so that who waits for the pass never waits for a disk or a replica.
+ * The main lane is the pass's own, so that who saves a key before a change never waits for a walk:
+ * such keys go to the side lane, and the pass brings them to the main one between two steps or
+ * values. A thread of its own feeds the sink, so that who waits for the pass never waits for a disk
+ * or a replica.
  */
 #include <time.h>
 
@@ -15,9 +16,8 @@
 enum {
     HAND_OVER_BYTES = 1 << 16, /* What is gathered before the sink gets it. */
     AHEAD_BYTES = 1 << 20,     /* How far the walk runs ahead of the sink. */
-    SPARE_CHUNKS = 5,
-    PIECE_BYTES = 1 << 16, /* Moved from lane to lane at a time. */
-    GIVE_WAY_TRIES = 10,
+    SPARE_CHUNKS = 16,
+    SPARE_ASIDE_BYTES = 1 << 18,
     WINK_NS = 1000,
     WORK_US = 250, /* So long the walk goes on without a rest, */
     REST_US = 50,  /* and so long that is. */
@@ -25,22 +25,35 @@ enum {
 
 /* -- chunks -- */
 
-static void add_chunk(struct snapshot_pass *pass) {
+static struct pass_chunk *new_chunk(struct snapshot_pass *pass) {
+    pthread_mutex_lock(&pass->lock);
     struct pass_chunk *chunk = pass->spare_chunks;
     if (chunk != NULL) {
         pass->spare_chunks = chunk->next;
         pass->spare_chunk_count--;
-    } else {
-        chunk = mem_alloc(sizeof(*chunk));
     }
+    pthread_mutex_unlock(&pass->lock);
+    if (chunk == NULL) chunk = mem_alloc(sizeof(*chunk));
     chunk->next = NULL;
     chunk->len = 0;
+    return chunk;
+}
+
+/* What was gathered is the sink's from now on. */
+static void pass_on(struct snapshot_pass *pass) {
+    struct pass_chunk *chunk = pass->filling;
+    pass->filling = NULL;
+    if (chunk == NULL) return;
+    pthread_mutex_lock(&pass->lock);
     if (pass->last_chunk != NULL) {
         pass->last_chunk->next = chunk;
     } else {
         pass->first_chunk = chunk;
     }
     pass->last_chunk = chunk;
+    pass->outgoing_bytes += chunk->len;
+    pthread_cond_signal(&pass->has_output);
+    pthread_mutex_unlock(&pass->lock);
 }
 
 static struct pass_chunk *take_chunk(struct snapshot_pass *pass) {
@@ -74,17 +87,15 @@ static enum status gather(void *context, struct bytes bytes) {
     struct snapshot_pass *pass = context;
     if (atomic_load_explicit(&pass->is_aborted, memory_order_relaxed)) return STATUS_OK;
     while (bytes.len > 0) {
-        if (pass->last_chunk == NULL || pass->last_chunk->len == sizeof(pass->last_chunk->data))
-            add_chunk(pass);
-        struct pass_chunk *chunk = pass->last_chunk;
+        if (pass->filling == NULL) pass->filling = new_chunk(pass);
+        struct pass_chunk *chunk = pass->filling;
         size_t room = sizeof(chunk->data) - chunk->len;
         size_t len = bytes.len < room ? bytes.len : room;
         memcpy(chunk->data + chunk->len, bytes.data, len);
         chunk->len += len;
-        pass->outgoing_bytes += len;
         bytes = bytes_from(bytes, len);
+        if (chunk->len >= HAND_OVER_BYTES) pass_on(pass);
     }
-    if (pass->outgoing_bytes >= HAND_OVER_BYTES) pthread_cond_signal(&pass->has_output);
     return STATUS_OK;
 }
 
@@ -103,12 +114,14 @@ void pass_output_init(struct snapshot_pass *pass) {
                                         });
     rdb_writer_init(&pass->side.writer,
                     &(struct rdb_writer_options){.is_compressing = is_compressing});
-    pass->main.database = -1;
+    pass->main.database = pass->side.database = -1;
 }
 
 void pass_output_deinit(struct snapshot_pass *pass) {
     rdb_writer_deinit(&pass->main.writer);
     rdb_writer_deinit(&pass->side.writer);
+    buffer_deinit(&pass->spare_aside);
+    free_chunks(pass->filling);
     free_chunks(pass->first_chunk);
     free_chunks(pass->spare_chunks);
     pthread_cond_destroy(&pass->has_output);
@@ -118,31 +131,36 @@ void pass_output_deinit(struct snapshot_pass *pass) {
 
 /* -- lanes -- */
 
-struct rdb_writer *pass_output_lane(struct snapshot_pass *pass, unsigned number) {
-    struct pass_lane *lane = pass->is_in_value ? &pass->side : &pass->main;
+static struct rdb_writer *select_database(struct pass_lane *lane, unsigned number) {
     if (lane->database != (int)number) rdb_write_select_db(&lane->writer, number);
     lane->database = (int)number;
     return &lane->writer;
 }
 
-struct rdb_writer *pass_output_begin_value(struct snapshot_pass *pass, unsigned number) {
-    ASSERT(!pass->is_in_value);
-    struct rdb_writer *writer = pass_output_lane(pass, number);
-    pass->is_in_value = true;
-    pass->side.database = (int)number;
-    return writer;
+struct rdb_writer *pass_output_main(struct snapshot_pass *pass, unsigned number) {
+    return select_database(&pass->main, number);
 }
 
-void pass_output_end_value(struct snapshot_pass *pass) {
-    struct buffer *aside = &pass->side.writer.buffer;
-    for (size_t at = 0; at < aside->len; at += PIECE_BYTES) {
-        struct bytes rest = bytes_from(buffer_view(aside), at);
-        rdb_write_raw(&pass->main.writer,
-                      bytes_of(rest.data, rest.len < PIECE_BYTES ? rest.len : PIECE_BYTES));
+struct rdb_writer *pass_output_side(struct snapshot_pass *pass, unsigned number) {
+    return select_database(&pass->side, number);
+}
+
+/* The lock is held for an exchange of buffers only. */
+void pass_output_merge(struct snapshot_pass *pass) {
+    pthread_mutex_lock(&pass->lock);
+    struct buffer aside = pass->side.writer.buffer;
+    int database = pass->side.database;
+    if (aside.len > 0) {
+        pass->side.writer.buffer = pass->spare_aside;
+        pass->side.database = -1;
     }
-    pass->main.database = pass->side.database;
-    buffer_deinit(aside);
-    pass->is_in_value = false;
+    pthread_mutex_unlock(&pass->lock);
+    if (aside.len == 0) return;
+    rdb_write_raw(&pass->main.writer, buffer_view(&aside));
+    pass->main.database = database;
+    buffer_clear(&aside);
+    if (aside.cap > SPARE_ASIDE_BYTES) buffer_deinit(&aside);
+    pass->spare_aside = aside;
 }
 
 /* -- room -- */
@@ -184,14 +202,15 @@ static void rest(struct snapshot_pass *pass) {
 
 /* A lock that is let go and taken again at once is never free when who waited for it wakes up, and
  * where both share a core it only wakes up when this thread sleeps. */
-static void give_way(const struct snapshot_pass *pass) {
+void pass_release_slot(struct slot_lock *lock) {
+    bool is_wanted = slot_lock_has_sleeper(lock);
+    slot_lock_release(lock);
+    if (!is_wanted) return;
     const struct timespec wink = {.tv_nsec = WINK_NS};
-    for (int i = 0; i < GIVE_WAY_TRIES && pass_has_waiting_writers(pass); i++)
-        nanosleep(&wink, NULL);
+    nanosleep(&wink, NULL);
 }
 
 void pass_output_wait(struct snapshot_pass *pass) {
-    give_way(pass);
     pthread_mutex_lock(&pass->lock);
     pass_output_measure(pass);
     if (is_ahead(pass)) {
@@ -214,7 +233,6 @@ void pass_output_wait(struct snapshot_pass *pass) {
 
 static void hand_over(struct snapshot_pass *pass) {
     struct pass_chunk *chunk = take_chunk(pass);
-    if (chunk == NULL) return;
     pass->sent_bytes = chunk->len;
     pthread_mutex_unlock(&pass->lock);
     if (!atomic_load(&pass->is_aborted) &&
@@ -233,8 +251,8 @@ static void *run_pump(void *arg) {
     mem_count_thread();
     fault_stack_use();
     pthread_mutex_lock(&pass->lock);
-    while (!pass->is_complete || pass->outgoing_bytes > 0) {
-        if (pass->outgoing_bytes < HAND_OVER_BYTES && !pass->is_complete) {
+    while (!pass->is_complete || pass->first_chunk != NULL) {
+        if (pass->first_chunk == NULL) {
             pthread_cond_wait(&pass->has_output, &pass->lock);
         } else {
             hand_over(pass);
@@ -249,8 +267,10 @@ void pass_output_start(struct snapshot_pass *pass) {
 }
 
 void pass_output_finish(struct snapshot_pass *pass) {
-    pthread_mutex_lock(&pass->lock);
+    pass_output_merge(pass);
     rdb_write_end(&pass->main.writer);
+    pass_on(pass);
+    pthread_mutex_lock(&pass->lock);
     pass->is_complete = true;
     pthread_cond_signal(&pass->has_output);
     pthread_mutex_unlock(&pass->lock);

@@ -94,23 +94,26 @@ static void free_value(struct snapshot_pass *pass, struct pass_value *value) {
 
 /* -- writing -- */
 
-/* A step of a value in its keyspace. The slot and the pass's lock are held. */
-static void step(struct snapshot_pass *pass, struct pass_value *value, const struct record *record,
+/* A step of a value in its keyspace, whose slot is locked. True when that was the last one. */
+static bool step(struct snapshot_pass *pass, struct pass_value *value, const struct record *record,
                  size_t max_bytes) {
     const struct data_type *type = type_of(pass, record);
-    struct rdb_writer *writer = &pass->main.writer;
-    if (!value->is_begun) {
-        writer = pass_output_begin_value(pass, value->number);
-        value->is_begun = true;
-        snapshot_write_key(pass->snapshotter, writer, record);
+    struct rdb_writer *writer = pass_output_main(pass, value->number);
+    if (!value->is_begun) snapshot_write_key(pass->snapshotter, writer, record);
+    bool is_done = true;
+    if (type->save_step != NULL) {
+        is_done = type->save_step(record, &value->walk, writer, max_bytes);
+    } else {
+        type->save(record, writer);
     }
-    if (type->save_step != NULL && !type->save_step(record, &value->walk, writer, max_bytes))
-        return;
-    if (type->save_step == NULL) type->save(record, writer);
-    value->is_done = true;
-    pass_output_end_value(pass);
+    pthread_mutex_lock(&pass->lock); // Others' slots look at these.
+    value->is_begun = true;
+    value->is_done = is_done;
+    pthread_mutex_unlock(&pass->lock);
+    return is_done;
 }
 
+/* The pass's lock is held. */
 static bool share(struct snapshot_pass *pass, struct pass_value *value,
                   const struct record *record) {
     const struct data_type *type = type_of(pass, record);
@@ -127,37 +130,40 @@ static void set_mark(struct snapshot_pass *pass, const struct pass_value *value,
         record_set_marks(record, record_marks(record) | pass->base.mark);
 }
 
+/* What the next step in the keyspace is about; NULL: there is none. The slot is locked. */
+static struct record *record_for_step(const struct pass_value *value) {
+    if (value->is_done || is_detached(value)) return NULL;
+    struct record *record = keyspace_find(value->keyspace, &value->key);
+    ASSERT(record != NULL);
+    return record;
+}
+
 /* True while there is more to do in the keyspace. */
 static bool step_in_keyspace(struct snapshot_pass *pass, struct pass_value *value) {
     struct databases *databases = pass->snapshotter->options.databases;
     struct slot_lock *lock = &databases_slot(databases, value->key.slot)->lock;
     slot_lock_acquire(lock);
     uint64_t began_us = clock_monotonic_us();
-    struct record *record = NULL;
-    pthread_mutex_lock(&pass->lock);
-    if (!value->is_done && !is_detached(value)) {
-        record = keyspace_find(value->keyspace, &value->key);
-        ASSERT(record != NULL);
-        if (atomic_load(&pass->is_aborted)) {
-            value->is_done = true;
-        } else if (value->is_begun || !share(pass, value, record)) {
-            step(pass, value, record, STEP_BYTES);
-        }
+    struct record *record = record_for_step(value);
+    if (record != NULL) {
+        pthread_mutex_lock(&pass->lock);
+        bool is_aborted = atomic_load(&pass->is_aborted);
+        if (is_aborted) value->is_done = true;
+        bool is_over = is_aborted || (!value->is_begun && share(pass, value, record));
+        pthread_mutex_unlock(&pass->lock);
+        if (!is_over) step(pass, value, record, STEP_BYTES);
     }
     bool has_more = !value->is_done && !is_detached(value);
-    pthread_mutex_unlock(&pass->lock);
     if (record != NULL && !has_more) set_mark(pass, value, record);
-    slot_lock_release(lock);
     snapshot_note_longest(&pass->snapshotter->step_us_max, clock_monotonic_us() - began_us);
+    pass_release_slot(lock);
     return has_more;
 }
 
 static void append_pieces(struct snapshot_pass *pass, struct bytes bytes) {
     while (bytes.len > 0 && !atomic_load(&pass->is_aborted)) {
         struct bytes piece = bytes_of(bytes.data, bytes.len < STEP_BYTES ? bytes.len : STEP_BYTES);
-        pthread_mutex_lock(&pass->lock);
         rdb_write_raw(&pass->main.writer, piece);
-        pthread_mutex_unlock(&pass->lock);
         pass_output_wait(pass);
         bytes = bytes_from(bytes, piece.len);
     }
@@ -169,11 +175,10 @@ static void write_detached(struct snapshot_pass *pass, struct pass_value *value)
     const struct data_type *type = type_of(pass, record);
     struct rdb_writer body;
     rdb_writer_init(&body, &pass->side.writer.options);
+    if (!value->is_begun)
+        snapshot_write_key(pass->snapshotter, pass_output_main(pass, value->number), record);
     pthread_mutex_lock(&pass->lock);
-    if (!value->is_begun) {
-        snapshot_write_key(pass->snapshotter, pass_output_begin_value(pass, value->number), record);
-        value->is_begun = true;
-    }
+    value->is_begun = true;
     pthread_mutex_unlock(&pass->lock);
     bool has_more = true;
     while (has_more && !atomic_load(&pass->is_aborted)) {
@@ -188,7 +193,6 @@ static void write_detached(struct snapshot_pass *pass, struct pass_value *value)
     rdb_writer_deinit(&body);
     pthread_mutex_lock(&pass->lock);
     value->is_done = true;
-    pass_output_end_value(pass);
     pthread_mutex_unlock(&pass->lock);
 }
 
@@ -203,6 +207,7 @@ static void write_value(struct snapshot_pass *pass, struct pass_value *value) {
     pass_output_measure(pass);
     pthread_mutex_unlock(&pass->lock);
     free_value(pass, value);
+    pass_output_merge(pass);
 }
 
 void pass_values_write(struct snapshot_pass *pass) {
@@ -219,14 +224,16 @@ void pass_values_write(struct snapshot_pass *pass) {
 
 void pass_values_put_off(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
                          const struct key *key) {
+    pthread_mutex_lock(&pass->lock);
     if (find_value(pass, keyspace, key) == NULL) add_value(pass, keyspace, number, key);
+    pthread_mutex_unlock(&pass->lock);
 }
 
 bool pass_values_has(struct snapshot_pass *pass, const struct keyspace *keyspace, uint16_t slot,
                      uint64_t order) {
     if (LIKELY(atomic_load_explicit(&pass->value_count, memory_order_relaxed) == 0)) return false;
     bool has = false;
-    pass_lock_as_writer(pass);
+    pthread_mutex_lock(&pass->lock);
     for (const struct pass_value *value = pass->values; value != NULL && !has;
          value = value->next) {
         has = value->keyspace == keyspace && value->key.slot == slot && value->key.order == order &&
@@ -236,19 +243,10 @@ bool pass_values_has(struct snapshot_pass *pass, const struct keyspace *keyspace
     return has;
 }
 
-void pass_values_save(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
-                      const struct key *key, const struct record *record) {
-    struct pass_value *value = find_value(pass, keyspace, key);
-    bool is_aborted = atomic_load(&pass->is_aborted);
-    if (value != NULL && value->is_begun && !is_aborted) {
-        while (!value->is_done)
-            step(pass, value, record, SIZE_MAX);
-        return;
-    }
-    if (is_aborted) {
-        if (value != NULL) value->is_done = true;
-        return;
-    }
+/* Of a key that is not begun. The pass's lock is held. */
+static void save_whole(struct snapshot_pass *pass, struct pass_value *value,
+                       struct keyspace *keyspace, unsigned number, const struct key *key,
+                       const struct record *record) {
     if (value == NULL && type_of(pass, record)->share != NULL &&
         keyspace_is_huge(pass->snapshotter->options.databases, record))
         value = add_value(pass, keyspace, number, key);
@@ -257,16 +255,33 @@ void pass_values_save(struct snapshot_pass *pass, struct keyspace *keyspace, uns
         return;
     }
     if (value != NULL) value->is_done = true;
-    snapshot_write_record(pass->snapshotter, pass_output_lane(pass, number), record);
+    snapshot_write_record(pass->snapshotter, pass_output_side(pass, number), record);
     pass->preimages_written++;
     pass_output_measure(pass);
+}
+
+void pass_values_save(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
+                      const struct key *key, const struct record *record) {
+    pthread_mutex_lock(&pass->lock);
+    struct pass_value *value = find_value(pass, keyspace, key);
+    bool is_aborted = atomic_load(&pass->is_aborted);
+    bool is_begun = value != NULL && value->is_begun;
+    if (is_aborted) {
+        if (value != NULL) value->is_done = true;
+    } else if (!is_begun) {
+        save_whole(pass, value, keyspace, number, key, record);
+    }
+    pthread_mutex_unlock(&pass->lock);
+    if (is_aborted || !is_begun) return;
+    while (!step(pass, value, record, SIZE_MAX)) { // Its slot is ours, so it does not go away.
+    }
 }
 
 void pass_values_take(struct keyspace_pass *base, struct keyspace *keyspace, const struct key *key,
                       struct keyspace_orphan *orphan) {
     struct snapshot_pass *pass = (struct snapshot_pass *)base;
     unsigned number = pass->numbers[pass_index_of(pass, keyspace)];
-    pass_lock_as_writer(pass);
+    pthread_mutex_lock(&pass->lock);
     struct pass_value *value = find_value(pass, keyspace, key);
     if (value == NULL) value = add_value(pass, keyspace, number, key);
     value->orphan = orphan;
@@ -287,7 +302,7 @@ bool pass_values_must_wait(struct keyspace_pass *base, struct keyspace *keyspace
         (is_seen || (change != KEYSPACE_CHANGE_INSIDE && !atomic_load(&pass->is_full))))
         return false;
     bool must_wait = false;
-    pass_lock_as_writer(pass);
+    pthread_mutex_lock(&pass->lock);
     struct pass_value *value = find_value(pass, keyspace, key);
     if (value != NULL && (value->is_begun || value->shared != NULL)) {
         must_wait = change != KEYSPACE_CHANGE_WHOLE;

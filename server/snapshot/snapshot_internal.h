@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "server/base/lock.h"
 #include "server/rdb/rdb_writer.h"
 #include "server/snapshot/snapshot.h"
 
@@ -31,12 +32,11 @@ struct pass_lane {
     int database;
 };
 
-/* A part of what is written. Of one size and used again, so that nothing is copied or given by the
- * kernel while the leaf lock is held. */
+/* A part of what is written. Of one size and used again. */
 struct pass_chunk {
     struct pass_chunk *next;
     size_t len;
-    uint8_t data[(1 << 18) - 16];
+    uint8_t data[(1 << 17) - 16];
 };
 
 struct snapshot_pass {
@@ -59,14 +59,17 @@ struct snapshot_pass {
     _Atomic uint64_t order_place;
     uint64_t step_begin; /* Where the step began in what is written; the pass's thread alone. */
     uint64_t rested_us;  /* When it last slept; the same. */
-    _Atomic uint32_t waiting_writers; /* Threads that wait for `lock` with a key of their own. */
 
-    pthread_mutex_t lock; /* The leaf lock, for all that follows. */
+    /* The pass's thread alone, or who holds the slot of the value that is being written in steps.
+     */
+    struct pass_lane main;
+    struct pass_chunk *filling; /* Where the main lane's output is gathered, or NULL. */
+    struct buffer spare_aside;  /* The pass's thread alone. */
+
+    pthread_mutex_t lock; /* The leaf lock, for all that follows. Nobody encodes a step under it. */
     pthread_cond_t has_output;
     pthread_cond_t has_room;
-    struct pass_lane main;
-    struct pass_lane side; /* What comes while a value is being written, in steps, to the other. */
-    bool is_in_value;
+    struct pass_lane side;          /* What writers save; the pass brings it to the main lane. */
     struct pass_chunk *first_chunk; /* Not yet with the sink, */
     struct pass_chunk *last_chunk;
     size_t outgoing_bytes; /* as many bytes, */
@@ -147,33 +150,30 @@ void pass_output_deinit(struct snapshot_pass *pass);
 void pass_output_start(struct snapshot_pass *pass);
 void pass_output_finish(struct snapshot_pass *pass);
 
-/* The lane for records at the moment, with this database selected. The pass's lock is held. */
-struct rdb_writer *pass_output_lane(struct snapshot_pass *pass, unsigned number);
-/* Around a value that is written in steps to the main lane; `number` is its database. */
-struct rdb_writer *pass_output_begin_value(struct snapshot_pass *pass, unsigned number);
-void pass_output_end_value(struct snapshot_pass *pass);
+/* The main lane, for its owner, with this database selected. */
+struct rdb_writer *pass_output_main(struct snapshot_pass *pass, unsigned number);
+/* The side lane likewise. The pass's lock is held. */
+struct rdb_writer *pass_output_side(struct snapshot_pass *pass, unsigned number);
+/* Brings what lies in the side lane to the main one. The pass's thread, between two values. */
+void pass_output_merge(struct snapshot_pass *pass);
 /* Looks whether more is held than may be. The pass's lock is held. */
 void pass_output_measure(struct snapshot_pass *pass);
-static inline bool pass_has_waiting_writers(const struct snapshot_pass *pass) {
-    return atomic_load_explicit(&pass->waiting_writers, memory_order_relaxed) > 0;
-}
 
-/* Takes the lock on the way of a command: the pass lets go of it soon. */
-void pass_lock_as_writer(struct snapshot_pass *pass);
-
-/* Between two steps: lets writers go first, waits while the sink is behind, and rests now and then,
- * unless somebody waits for the pass. Nothing but the turn is held. */
+/* Between two steps: waits while the sink is behind, and rests now and then, unless somebody waits
+ * for the pass. Nothing but the turn is held. */
 void pass_output_wait(struct snapshot_pass *pass);
+/* Lets go of a slot in favour of who waits for it. */
+void pass_release_slot(struct slot_lock *lock);
 
 /* -- pass_values.c: values that are written in steps -- */
 
-/* The record is not written now but soon. The slot and the pass's lock are held. */
+/* The record is not written now but soon. The slot is locked. */
 void pass_values_put_off(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
                          const struct key *key);
 /* True when the key still lies in its keyspace and is yet to be written. The slot is locked. */
 bool pass_values_has(struct snapshot_pass *pass, const struct keyspace *keyspace, uint16_t slot,
                      uint64_t order);
-/* Writes, or shares, what somebody is about to change. The slot and the pass's lock are held. */
+/* Writes, or shares, what somebody is about to change. The slot is locked. */
 void pass_values_save(struct snapshot_pass *pass, struct keyspace *keyspace, unsigned number,
                       const struct key *key, const struct record *record);
 /* For struct keyspace_pass. */
