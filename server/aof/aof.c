@@ -131,6 +131,8 @@ static enum status open_increment(struct aof *aof, struct aof_manifest *manifest
 bool aof_start(struct aof *aof) {
     enum status status = aof_folder_open(aof, true);
     if (status != STATUS_OK) return false;
+    status = aof_manifest_begin(aof);
+    if (status != STATUS_OK) return false;
     struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
     if (aof_manifest_is_empty(&fresh)) status = make_first_base(aof, &fresh);
     if (status == STATUS_OK) status = open_increment(aof, &fresh);
@@ -170,7 +172,6 @@ static void turn_off(struct aof *aof) {
 }
 
 static bool turn_on(struct aof *aof) {
-    if (aof_manifest_load(aof) != STATUS_OK) return false;
     atomic_store(&aof->state, AOF_WAITING);
     if (!aof_rewrite_start_first(aof)) {
         atomic_store(&aof->state, AOF_OFF);

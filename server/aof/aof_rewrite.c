@@ -163,8 +163,9 @@ static enum status prepare(struct aof_rewrite *rewrite) {
 static enum status list_base(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
     const char *prefix = aof->options->file_prefix;
+    enum status status = aof_manifest_begin(aof);
+    if (status != STATUS_OK) return status;
     struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
-    enum status status = STATUS_OK;
     char temporary[NAME_MAX_BYTES];
     first_increment_name(aof, temporary, sizeof(temporary));
     const char *increment = NULL;
@@ -348,9 +349,15 @@ static enum kind kind_now(const struct aof *aof) {
     return kinds[atomic_load(&aof->state)];
 }
 
+/* Where there is a log already, it goes on where it is. */
+static enum status find_folder(struct aof *aof) {
+    if (atomic_load(&aof->state) != AOF_ON) aof_folder_forget(aof);
+    return aof_manifest_load(aof);
+}
+
 bool aof_rewrite_start(struct aof *aof) {
     if (aof->rewrite != NULL) return false;
-    if (aof_manifest_load(aof) != STATUS_OK) return false;
+    if (find_folder(aof) != STATUS_OK) return false;
     start_thread(aof, rewrite_create(aof, kind_now(aof)));
     return true;
 }
@@ -360,6 +367,7 @@ bool aof_rewrite_start_first(struct aof *aof) {
         atomic_store(&aof->is_scheduled, true);
         return true;
     }
+    if (find_folder(aof) != STATUS_OK) return false;
     struct aof_rewrite *rewrite = rewrite_create(aof, REWRITE_FIRST);
     enum status status = prepare(rewrite);
     if (status == STATUS_OK) status = begin_pass(rewrite);
