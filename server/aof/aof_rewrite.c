@@ -232,6 +232,7 @@ static void note_failure(struct aof *aof) {
 }
 
 static void note_outcome(struct aof *aof, const struct aof_rewrite *rewrite, enum status status) {
+    if (atomic_load(&rewrite->is_cancelled) && status != STATUS_OK) return;
     uint64_t began_ms = atomic_load(&aof->rewrite_began_ms);
     atomic_store(&aof->last_seconds, (int64_t)((clock_monotonic_ms() - began_ms) / 1000));
     if (status == STATUS_OK) {
@@ -241,7 +242,7 @@ static void note_outcome(struct aof *aof, const struct aof_rewrite *rewrite, enu
         log_notice("Background AOF rewrite finished successfully");
     } else if (status == STATUS_BUSY) {
         atomic_store(&aof->is_scheduled, true);
-    } else if (!atomic_load(&rewrite->is_cancelled)) {
+    } else {
         log_warning("Background AOF rewrite terminated with error");
         note_failure(aof);
     }
@@ -350,14 +351,16 @@ static enum kind kind_now(const struct aof *aof) {
 }
 
 /* Where there is a log already, it goes on where it is. */
-static enum status find_folder(struct aof *aof) {
+static bool find_folder(struct aof *aof) {
     if (atomic_load(&aof->state) != AOF_ON) aof_folder_forget(aof);
-    return aof_manifest_load(aof);
+    if (aof_manifest_load(aof) == STATUS_OK) return true;
+    atomic_store(&aof->last_failed, true);
+    return false;
 }
 
 bool aof_rewrite_start(struct aof *aof) {
     if (aof->rewrite != NULL) return false;
-    if (find_folder(aof) != STATUS_OK) return false;
+    if (!find_folder(aof)) return false;
     start_thread(aof, rewrite_create(aof, kind_now(aof)));
     return true;
 }
@@ -367,7 +370,7 @@ bool aof_rewrite_start_first(struct aof *aof) {
         atomic_store(&aof->is_scheduled, true);
         return true;
     }
-    if (find_folder(aof) != STATUS_OK) return false;
+    if (!find_folder(aof)) return false;
     struct aof_rewrite *rewrite = rewrite_create(aof, REWRITE_FIRST);
     enum status status = prepare(rewrite);
     if (status == STATUS_OK) status = begin_pass(rewrite);
@@ -376,8 +379,9 @@ bool aof_rewrite_start_first(struct aof *aof) {
         return true;
     }
     clean_up(rewrite, status);
-    if (status == STATUS_BUSY) atomic_store(&aof->is_scheduled, true);
-    return status == STATUS_BUSY;
+    bool is_put_off = status == STATUS_BUSY;
+    atomic_store(is_put_off ? &aof->is_scheduled : &aof->last_failed, true);
+    return is_put_off;
 }
 
 void aof_rewrite_cancel(struct aof *aof) {
