@@ -284,7 +284,7 @@ void aof_info(void *state, struct buffer *out) {
         atomic_load(&aof->last_failed) ? "err" : "ok",
         (unsigned long long)atomic_load(&aof->rewrites), atomic_load(&aof->failures),
         has_error ? "err" : "ok");
-    if (mode == AOF_OFF) return;
+    if (mode == AOF_OFF && !aof->options->is_on) return; // Switched on, it may be loading.
     buffer_append_format(out,
                          "aof_current_size:%llu\r\naof_base_size:%llu\r\n"
                          "aof_pending_rewrite:%d\r\naof_buffer_length:%llu\r\n"
