@@ -131,6 +131,8 @@ static enum status open_increment(struct aof *aof, struct aof_manifest *manifest
 bool aof_start(struct aof *aof) {
     enum status status = aof_folder_open(aof, true);
     if (status != STATUS_OK) return false;
+    status = aof_manifest_begin(aof);
+    if (status != STATUS_OK) return false;
     struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
     if (aof_manifest_is_empty(&fresh)) status = make_first_base(aof, &fresh);
     if (status == STATUS_OK) status = open_increment(aof, &fresh);
@@ -170,7 +172,6 @@ static void turn_off(struct aof *aof) {
 }
 
 static bool turn_on(struct aof *aof) {
-    if (aof_manifest_load(aof) != STATUS_OK) return false;
     atomic_store(&aof->state, AOF_WAITING);
     if (!aof_rewrite_start_first(aof)) {
         atomic_store(&aof->state, AOF_OFF);
@@ -283,7 +284,7 @@ void aof_info(void *state, struct buffer *out) {
         atomic_load(&aof->last_failed) ? "err" : "ok",
         (unsigned long long)atomic_load(&aof->rewrites), atomic_load(&aof->failures),
         has_error ? "err" : "ok");
-    if (mode == AOF_OFF) return;
+    if (mode == AOF_OFF && !aof->options->is_on) return; // Switched on, it may be loading.
     buffer_append_format(out,
                          "aof_current_size:%llu\r\naof_base_size:%llu\r\n"
                          "aof_pending_rewrite:%d\r\naof_buffer_length:%llu\r\n"

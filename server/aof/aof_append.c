@@ -25,13 +25,10 @@ static enum aof_sync policy_of(const struct aof *aof) {
     return (enum aof_sync)atomic_load(&aof->sync);
 }
 
-/* -- what can't be helped -- */
-
-/* The change is in memory and may be at replicas: no error reply would be true. */
-static _Noreturn void end_process(const char *reason, int error) {
-    log_warning("%s: %s. Exiting...", reason, strerror(error));
-    _exit(1);
-}
+/* -- what can't be helped --
+ *
+ * With always the process ends: the change is in memory and may be at replicas, so that no error
+ * reply would be true. */
 
 static void set_refusing(struct aof *aof) {
     bool refuses = atomic_load(&aof->has_write_error) || atomic_load(&aof->has_sync_error);
@@ -89,10 +86,12 @@ static void complain(struct aof *aof, size_t done, int error) {
 }
 
 static bool fail_write(struct aof *aof, size_t done, int error) {
-    if (policy_of(aof) == AOF_SYNC_ALWAYS)
-        end_process("Can't recover from AOF write error when the AOF fsync policy is 'always'",
-                    error);
     complain(aof, done, error);
+    if (policy_of(aof) == AOF_SYNC_ALWAYS) {
+        log_warning("Can't recover from AOF write error when the AOF fsync policy is 'always'. "
+                    "Exiting...");
+        _exit(1);
+    }
     take_back_short_write(aof, done);
     note_error(aof, &aof->has_write_error, error);
     return false;
@@ -165,9 +164,12 @@ static bool sync_files_locked(struct aof *aof) {
     if (file >= 0 && !disk_sync_data(file)) error = errno;
     atomic_store(&aof->sync_began_ms, 0);
 
-    if (error != 0 && policy_of(aof) == AOF_SYNC_ALWAYS)
-        end_process("Can't persist AOF for fsync error when the AOF fsync policy is 'always'",
-                    error);
+    if (error != 0 && policy_of(aof) == AOF_SYNC_ALWAYS) {
+        log_warning("Can't persist AOF for fsync error when the AOF fsync policy is 'always': %s. "
+                    "Exiting...",
+                    strerror(error));
+        _exit(1);
+    }
     if (error != 0) {
         log_warning("Fail to fsync the AOF file: %s.", strerror(error));
         note_error(aof, &aof->has_sync_error, error);

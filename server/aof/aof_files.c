@@ -72,6 +72,13 @@ enum status aof_folder_open(struct aof *aof, bool makes) {
     return STATUS_IO_ERROR;
 }
 
+void aof_folder_forget(struct aof *aof) {
+    if (aof->folder >= 0) close(aof->folder);
+    aof->folder = -1;
+    aof_manifest_deinit(&aof->manifest);
+    aof->has_manifest = false;
+}
+
 /* -- the manifest -- */
 
 static void manifest_name(const struct aof *aof, bool is_temporary, char *out, size_t cap) {
@@ -111,6 +118,17 @@ enum status aof_manifest_replace(struct aof *aof, struct aof_manifest *fresh) {
     *fresh = (struct aof_manifest){0};
     aof->has_manifest = true;
     return status;
+}
+
+enum status aof_manifest_begin(struct aof *aof) {
+    char name[NAME_MAX_BYTES];
+    struct stat status;
+    manifest_name(aof, false, name, sizeof(name));
+    if (fstatat(aof->folder, name, &status, 0) == 0) return STATUS_OK;
+    struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
+    enum status begun = aof_manifest_replace(aof, &fresh);
+    aof_manifest_deinit(&fresh);
+    return begun;
 }
 
 void aof_drop_history(struct aof *aof) {
@@ -187,6 +205,18 @@ static enum status read_manifest(struct aof *aof) {
     return status;
 }
 
+enum status aof_manifest_load(struct aof *aof) {
+    if (aof->has_manifest) return STATUS_OK;
+    enum status status = aof_folder_open(aof, false);
+    if (status == STATUS_OK) {
+        status = read_manifest(aof);
+    } else if (status == STATUS_NOT_FOUND) {
+        status = STATUS_OK;
+    }
+    aof->has_manifest = status == STATUS_OK;
+    return status;
+}
+
 /* -- a log of before there were manifests: one file in the data folder -- */
 
 static bool is_in_folder(const struct aof *aof, const char *name) {
@@ -205,8 +235,9 @@ static bool has_old_file(const struct aof *aof) {
            strcmp(manifest->base.name, name) == 0 && !is_in_folder(aof, name);
 }
 
-static enum status adopt_old_file(struct aof *aof) {
+enum status aof_adopt_old_file(struct aof *aof) {
     const char *name = aof->options->file_prefix;
+    if (!has_old_file(aof)) return STATUS_OK;
     enum status status = aof_folder_open(aof, true);
     if (status == STATUS_OK && aof_manifest_is_empty(&aof->manifest)) {
         struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
@@ -224,17 +255,4 @@ static enum status adopt_old_file(struct aof *aof) {
     log_notice("Successfully migrated an old-style AOF file (%s) into the AOF directory (%s).",
                name, aof->options->folder);
     return aof_folder_sync(aof);
-}
-
-enum status aof_manifest_load(struct aof *aof) {
-    if (aof->has_manifest) return STATUS_OK;
-    enum status status = aof_folder_open(aof, false);
-    if (status == STATUS_OK) {
-        status = read_manifest(aof);
-    } else if (status == STATUS_NOT_FOUND) {
-        status = STATUS_OK;
-    }
-    if (status == STATUS_OK && has_old_file(aof)) status = adopt_old_file(aof);
-    aof->has_manifest = status == STATUS_OK;
-    return status;
 }

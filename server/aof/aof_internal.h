@@ -90,8 +90,17 @@ struct aof {
 
 /* Opens the folder; with `makes` it is made if need be. Errors are logged and leave errno. */
 enum status aof_folder_open(struct aof *aof, bool makes);
-/* Reads the manifest, if there is one, after an old single file was moved into the folder. */
+/* Closes the folder and forgets its manifest: what comes next is found where `dir` is by then.
+ * Everything parked, no rewrite runs, and the log is not on. */
+void aof_folder_forget(struct aof *aof);
+/* Reads the manifest, if there is one. */
 enum status aof_manifest_load(struct aof *aof);
+/* Moves an old single file into the folder, as the base, if the manifest lists nothing else. */
+enum status aof_adopt_old_file(struct aof *aof);
+/* Makes sure that there is a manifest, if only one that lists nothing: numbered files without one
+ * are taken for a log that has lost it. Before the first such file gets its name. manifest_lock is
+ * held, or nobody else runs. */
+enum status aof_manifest_begin(struct aof *aof);
 /* Makes the manifest durable and puts it in place of the one that was. It is taken only on success.
  * manifest_lock is held, or nobody else runs. */
 enum status aof_manifest_replace(struct aof *aof, struct aof_manifest *fresh);

@@ -307,7 +307,7 @@ static bool load_files(struct aof *aof, struct dispatch_worker *worker, bool is_
 }
 
 bool aof_load(struct aof *aof, struct dispatch_worker *worker) {
-    if (aof_manifest_load(aof) != STATUS_OK) return false;
+    if (aof_manifest_load(aof) != STATUS_OK || aof_adopt_old_file(aof) != STATUS_OK) return false;
     bool is_loaded = load_files(aof, worker, false);
     snapshot_forget_changes(aof->made_of.modules->snapshotter);
     return is_loaded;

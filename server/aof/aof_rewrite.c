@@ -163,8 +163,9 @@ static enum status prepare(struct aof_rewrite *rewrite) {
 static enum status list_base(struct aof_rewrite *rewrite) {
     struct aof *aof = rewrite->aof;
     const char *prefix = aof->options->file_prefix;
+    enum status status = aof_manifest_begin(aof);
+    if (status != STATUS_OK) return status;
     struct aof_manifest fresh = aof_manifest_copy(&aof->manifest);
-    enum status status = STATUS_OK;
     char temporary[NAME_MAX_BYTES];
     first_increment_name(aof, temporary, sizeof(temporary));
     const char *increment = NULL;
@@ -231,6 +232,7 @@ static void note_failure(struct aof *aof) {
 }
 
 static void note_outcome(struct aof *aof, const struct aof_rewrite *rewrite, enum status status) {
+    if (atomic_load(&rewrite->is_cancelled) && status != STATUS_OK) return;
     uint64_t began_ms = atomic_load(&aof->rewrite_began_ms);
     atomic_store(&aof->last_seconds, (int64_t)((clock_monotonic_ms() - began_ms) / 1000));
     if (status == STATUS_OK) {
@@ -240,7 +242,7 @@ static void note_outcome(struct aof *aof, const struct aof_rewrite *rewrite, enu
         log_notice("Background AOF rewrite finished successfully");
     } else if (status == STATUS_BUSY) {
         atomic_store(&aof->is_scheduled, true);
-    } else if (!atomic_load(&rewrite->is_cancelled)) {
+    } else {
         log_warning("Background AOF rewrite terminated with error");
         note_failure(aof);
     }
@@ -348,9 +350,17 @@ static enum kind kind_now(const struct aof *aof) {
     return kinds[atomic_load(&aof->state)];
 }
 
+/* Where there is a log already, it goes on where it is. */
+static bool find_folder(struct aof *aof) {
+    if (atomic_load(&aof->state) != AOF_ON) aof_folder_forget(aof);
+    if (aof_manifest_load(aof) == STATUS_OK) return true;
+    atomic_store(&aof->last_failed, true);
+    return false;
+}
+
 bool aof_rewrite_start(struct aof *aof) {
     if (aof->rewrite != NULL) return false;
-    if (aof_manifest_load(aof) != STATUS_OK) return false;
+    if (!find_folder(aof)) return false;
     start_thread(aof, rewrite_create(aof, kind_now(aof)));
     return true;
 }
@@ -360,6 +370,7 @@ bool aof_rewrite_start_first(struct aof *aof) {
         atomic_store(&aof->is_scheduled, true);
         return true;
     }
+    if (!find_folder(aof)) return false;
     struct aof_rewrite *rewrite = rewrite_create(aof, REWRITE_FIRST);
     enum status status = prepare(rewrite);
     if (status == STATUS_OK) status = begin_pass(rewrite);
@@ -368,8 +379,9 @@ bool aof_rewrite_start_first(struct aof *aof) {
         return true;
     }
     clean_up(rewrite, status);
-    if (status == STATUS_BUSY) atomic_store(&aof->is_scheduled, true);
-    return status == STATUS_BUSY;
+    bool is_put_off = status == STATUS_BUSY;
+    atomic_store(is_put_off ? &aof->is_scheduled : &aof->last_failed, true);
+    return is_put_off;
 }
 
 void aof_rewrite_cancel(struct aof *aof) {

@@ -85,6 +85,8 @@ static void encode_list(const struct aof_file_list *list, char type, struct buff
 }
 
 void aof_manifest_encode(const struct aof_manifest *manifest, struct buffer *out) {
+    if (aof_manifest_is_empty(manifest) && manifest->history.count == 0)
+        buffer_append_text(out, "# No files yet\n"); // A manifest of no bytes is a broken one.
     if (manifest->base.name != NULL) encode_file(&manifest->base, 'b', out);
     encode_list(&manifest->history, 'h', out);
     encode_list(&manifest->increments, 'i', out);

@@ -77,8 +77,8 @@ struct aof_manifest aof_manifest_copy(const struct aof_manifest *manifest);
 MUST_USE enum status aof_manifest_parse(struct bytes text, struct aof_manifest *out_manifest,
                                         struct aof_manifest_error *out_error);
 
-/* Appends the manifest as a file holds it: base, history, increments. aof_manifest_parse reads it
- * back as the same value. */
+/* Appends the manifest as a file holds it: base, history, increments; an empty one is a comment.
+ * aof_manifest_parse reads it back as the same value. */
 void aof_manifest_encode(const struct aof_manifest *manifest, struct buffer *out);
 
 /* Appends the report of an error: a heading, the line concerned, if any, and the reason. */

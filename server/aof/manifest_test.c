@@ -62,7 +62,7 @@ Test(aof_manifest, is_lenient_where_the_format_is) {
         {"file \"\\xc3\\xa9\" seq 1 type h\n", "file \"\\xc3\\xa9\" seq 1 type h\n"},
         {"file i seq 1 type i\nfile b seq 9 type b\n",
          "file b seq 9 type b\nfile i seq 1 type i\n"},
-        {"#nothing\n", ""},
+        {"#nothing\n", "# No files yet\n"},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
         expect_round_trip(cases[i].text, cases[i].wanted);

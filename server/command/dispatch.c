@@ -328,6 +328,14 @@ static void reject(struct session *session, const struct command *row, const cha
                        reason, name, behind);
 }
 
+static void reply_refusal(struct reply *reply, const struct command *row, const char *text) {
+    if (command_is_exec(row)) {
+        reply_error_format(reply, "EXECABORT Transaction discarded because of: %s", text);
+    } else {
+        reply_error(reply, text);
+    }
+}
+
 /* An EXEC that can't be run ends the transaction that it was to run. Not with slots locked that
  * watched keys lie in, unless `is_locked` says that those are. */
 static void drop_transaction(struct dispatch_worker *worker, struct session *session,
@@ -384,7 +392,7 @@ static bool is_well_formed(struct dispatch_worker *worker, struct session *sessi
 enum admission_verdict { ADMITTED, REFUSED, PUT_ASIDE };
 
 static enum admission_verdict refuse(struct command_context *context, const char *text) {
-    reply_error(context->reply, text);
+    reply_refusal(context->reply, context->command, text);
     return REFUSED;
 }
 
@@ -993,11 +1001,7 @@ static void refuse_busy(struct dispatch_worker *worker, struct session *session,
                         const struct command_entry *entry) {
     const char *text = worker->dispatcher->busy_text;
     uint32_t errors_before = session->reply.error_count;
-    if (command_is_exec(entry->row)) {
-        reply_error_format(&session->reply, "EXECABORT Transaction discarded because of: %s", text);
-    } else {
-        reply_error(&session->reply, text);
-    }
+    reply_refusal(&session->reply, entry->row, text);
     drop_transaction(worker, session, entry->row, true);
     worker->command_stats[entry->id].rejected++;
     count_errors(worker, session, errors_before);

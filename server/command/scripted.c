@@ -111,7 +111,8 @@ static const char *refusal(struct scripted *scripted, struct command_context *co
     if (is_write && !scripted->has_written) {
         if ((admission & ADMISSION_READ_ONLY) != 0)
             return "READONLY You can't write against a read only replica.";
-        if ((admission & ADMISSION_DISK_ERROR) != 0) return dispatch_disk_error(dispatcher);
+        if ((admission & (ADMISSION_DISK_ERROR | ADMISSION_LOG_ERROR)) != 0)
+            return dispatch_disk_error(dispatcher);
         if ((admission & ADMISSION_FEW_REPLICAS) != 0)
             return "NOREPLICAS Not enough good replicas to write.";
     }

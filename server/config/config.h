@@ -131,6 +131,10 @@ void config_get(const struct config *config, const struct bytes *patterns, size_
 /* The value of one option as CONFIG GET shows it, appended to `out`. False: no such option. */
 bool config_get_one(const struct config *config, const char *name, struct buffer *out);
 
+/* Whether such an option exists, and CONFIG SET may change it only while no data is being loaded.
+ */
+bool config_is_settled(const struct config *config, struct bytes name);
+
 /* CONFIG SET: all or nothing.
  *
  * pairs:  name, value, name, value ...; pair_count of them, at least one.

@@ -183,6 +183,11 @@ static enum status commit(struct config *config, struct staged *staged, size_t c
     return status;
 }
 
+bool config_is_settled(const struct config *config, struct bytes name) {
+    const struct config_entry *entry = config_find(config, name);
+    return entry != NULL && entry->row->settled;
+}
+
 enum status config_set(struct config *config, const struct bytes *pairs, size_t pair_count,
                        bool guarded_allowed, struct buffer *error) {
     struct staged *staged = mem_try_alloc(pair_count * sizeof(*staged));

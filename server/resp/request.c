@@ -168,18 +168,42 @@ enum request_result request_parse(struct request *request, struct bytes input,
 
 /* -- writing -- */
 
+/* Every effect of a command comes through here: room is asked for once. */
+enum { LENGTH_CAP = 1 + NUMBER_TEXT_MAX + 2, WORD_CAP = LENGTH_CAP + 2 };
+
+static uint8_t *put_length(uint8_t *at, char kind, uint64_t length) {
+    *at++ = (uint8_t)kind;
+    if (length < 10) {
+        *at++ = (uint8_t)('0' + length);
+    } else {
+        at += number_format_u64(length, (char *)at);
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+static uint8_t *put_word(uint8_t *at, struct bytes word) {
+    at = put_length(at, '$', word.len);
+    if (word.len > 0) memcpy(at, word.data, word.len);
+    at += word.len;
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
 void request_append_word(struct buffer *out, struct bytes word) {
-    buffer_append_u8(out, '$');
-    buffer_append_i64(out, (int64_t)word.len);
-    buffer_append(out, "\r\n", 2);
-    buffer_append_bytes(out, word);
-    buffer_append(out, "\r\n", 2);
+    uint8_t *start = buffer_reserve(out, word.len + WORD_CAP);
+    out->len += (size_t)(put_word(start, word) - start);
 }
 
 void request_append(struct buffer *out, const struct bytes *argv, uint32_t argc) {
-    buffer_append_u8(out, '*');
-    buffer_append_i64(out, argc);
-    buffer_append(out, "\r\n", 2);
+    size_t cap = LENGTH_CAP;
     for (uint32_t i = 0; i < argc; i++)
-        request_append_word(out, argv[i]);
+        cap += argv[i].len + WORD_CAP;
+    uint8_t *start = buffer_reserve(out, cap);
+    uint8_t *at = put_length(start, '*', argc);
+    for (uint32_t i = 0; i < argc; i++)
+        at = put_word(at, argv[i]);
+    out->len += (size_t)(at - start);
 }

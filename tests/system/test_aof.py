@@ -314,6 +314,62 @@ def test_an_old_single_file_becomes_the_base(lab):
     assert digest(crash(node)) == before
 
 
+@needs_redis
+def test_switching_on_leaves_an_old_single_file_alone(lab):
+    for node in [lab.redis({}, start=False), lab.node({}, start=False)]:
+        old = os.path.join(node.folder, 'appendonly.aof')
+        with open(old, 'w') as content:
+            content.write('*3\r\n$3\r\nSET\r\n$3\r\nold\r\n$1\r\n1\r\n')
+        node.start()
+        rewrite(node)
+        node.call('CONFIG', 'SET', 'appendonly', 'yes')
+        wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the first base')
+        rewrite(node)
+        assert os.path.getsize(old) > 0
+        node.options['appendonly'] = 'yes'
+        node.write_conf()
+        assert crash(node).call('DBSIZE') == 0
+
+
+# -- the first files --
+
+FIRST_STEPS = [('rename', '*.manifest'), ('sync', 'temp-*.manifest'), ('open', '*.base.rdb'), ('sync', '*.base.rdb'),
+               ('open', '*.incr.aof'), ('sync-folder', 'appendonlydir'), ('rename', '*.base.rdb'),
+               ('rename', '*.incr.aof')]
+
+
+def expect_good_start(node):
+    node.start()
+    node.call('SET', 'a', '1')
+    assert crash(node).call('GET', 'a') == b'1'
+
+
+@pytest.mark.parametrize('moment', ['kill-before', 'kill-after'])
+@pytest.mark.parametrize('operation, name', FIRST_STEPS)
+def test_a_crash_amid_the_first_files_is_no_lost_manifest(lab, monkeypatch, moment, operation, name):
+    for nth in (1, 2):
+        node = lab.node({**AOF, 'appendonly': 'no'})
+        node.call('DEBUG', 'DISK-FAULT', moment, operation, str(nth), name)
+        node.call('CONFIG', 'SET', 'appendonly', 'yes')
+        wait_for(lambda: not node.is_running() or has_no_rewrite(node.info('persistence')), 'the first base, or the end')
+        node.kill()
+        node.options['appendonly'] = 'yes'
+        node.write_conf()
+        expect_good_start(node)
+        node.kill()
+
+        node = lab.node(AOF, start=False)
+        monkeypatch.setenv('DUNLIN_DISK_FAULT', '%s %s %d %s' % (moment, operation, nth, name))
+        try:
+            node.start()
+        except StartFailed:
+            pass
+        node.kill()
+        monkeypatch.delenv('DUNLIN_DISK_FAULT')
+        expect_good_start(node)
+        node.kill()
+
+
 # -- rewriting --
 
 def rewrite(node):
@@ -451,6 +507,32 @@ def test_switching_on_and_off(lab):
     before = digest(node)
     assert digest(crash(node)) == before
     assert files(node, 'temp*') == []
+
+
+@needs_redis
+def test_a_log_that_is_switched_on_lies_where_the_data_folder_is_then(lab):
+    for node in [lab.redis(AOF, start=False), lab.node(AOF, start=False)]:
+        node.options['enable-protected-configs'] = 'yes'
+        node.write_conf()
+        node.start()
+        node.call('SET', 'a', '1')
+        node.call('CONFIG', 'SET', 'appendonly', 'no')
+        moved = os.path.join(node.folder, 'moved')
+        os.mkdir(moved)
+        node.call('CONFIG', 'SET', 'dir', moved)
+        node.call('CONFIG', 'SET', 'appendonly', 'yes')
+        wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the first base')
+        node.call('SET', 'b', '1')
+        node.options['dir'] = moved
+        node.write_conf()
+        assert crash(node).call('DBSIZE') == 2
+        # A folder that was removed meanwhile is made again.
+        node.call('CONFIG', 'SET', 'appendonly', 'no')
+        shutil.rmtree(os.path.join(moved, 'appendonlydir'))
+        node.call('CONFIG', 'SET', 'appendonly', 'yes')
+        wait_for(lambda: has_no_rewrite(node.info('persistence')), 'the first base')
+        node.call('SET', 'c', '1')
+        assert crash(node).call('DBSIZE') == 3
 
 
 def test_policies_change_while_it_runs(lab):

@@ -33,7 +33,8 @@ def test_always_ends_the_process_rather_than_answer(lab, workers, operation, err
     with pytest.raises((Closed, OSError)):
         node.call('INCR', 'n')
     assert node.process.wait(10) == 1
-    assert "when the AOF fsync policy is 'always'" in node.log_text()
+    assert ("Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..." in node.log_text()
+            or "Can't persist AOF for fsync error when the AOF fsync policy is 'always': " in node.log_text())
     node.start()
     assert node.call('GET', 'n') in (b'20', b'21')
 
@@ -53,6 +54,31 @@ def test_everysec_refuses_writes_until_the_disk_is_back(lab, workers, operation,
     assert node.call('INCR', 'n') == 2
     node.restart()
     assert node.call('GET', 'n') == b'2'
+
+
+def test_every_way_to_write_is_refused(lab, workers):
+    write = "return redis.call('SET', 'k', 'v')"
+    node = lab.node(LOG, workers=workers)
+    node.call('FUNCTION', 'LOAD', "#!lua name=l\nredis.register_function('w', function() %s end)" % write)
+    with node.connect() as queued:
+        queued.call('MULTI')
+        queued.call('SET', 'k', 'v')
+        order(node, 'ENOSPC', 'write', 1, '*.incr.aof')
+        node.call('INCR', 'n')
+        text = 'MISCONF Errors writing to the AOF file: No space left on device'
+        wait_for(lambda: persistence(node, 'aof_last_write_status') == 'err', 'the error is seen')
+        with pytest.raises(ReplyError) as caught:
+            queued.call('EXEC')
+        assert str(caught.value) == 'EXECABORT Transaction discarded because of: ' + text
+    for words in [('SET', 'k', 'v'), ('PING',), ('EVAL', '#!lua\n' + write, '0'), ('FCALL', 'w', '0'),
+                  ('EVAL', write.replace('call', 'pcall'), '0')]:
+        assert refusal(node, *words) == text
+    assert refusal(node, 'EVAL', write, '0').startswith(text + ' script: ')
+    assert node.call('EVAL', "return redis.call('GET', 'n')", '0') == b'1'
+    order(node, 'OFF')
+    wait_for(lambda: persistence(node, 'aof_last_write_status') == 'ok', 'the disk is back')
+    assert node.call('EVAL', write, '0') == b'OK'
+    assert node.call('DBSIZE') == 2
 
 
 @pytest.mark.parametrize('point', [

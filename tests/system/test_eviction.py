@@ -100,6 +100,12 @@ def test_without_a_policy_writes_are_refused_until_there_is_room(lab, workers):
         assert replies[1].startswith('OOM') and replies[2].startswith('EXECABORT')
         connection.call('CONFIG', 'SET', 'maxmemory', 2 * LIMIT)
         assert connection.call('SET', 'one more', 'x') == b'OK'
+        connection.call('MULTI')
+        connection.call('SET', 'one more', 'y')
+        node.call('CONFIG', 'SET', 'maxmemory', 1)
+        connection.send('EXEC')
+        assert str(connection.read()) == ("EXECABORT Transaction discarded because of: OOM command not allowed when "
+                                          "used memory > 'maxmemory'.")
 
 
 def test_a_limit_counts_from_when_it_is_set_to_when_it_is_lifted(lab, workers):

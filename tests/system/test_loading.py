@@ -36,7 +36,7 @@ def test_clients_hear_that_it_loads(lab, workers, kind):
         digest, count = connection.call('DEBUG', 'DIGEST'), connection.call('DBSIZE')
     node.stop()
     node.spawn(node.conf_path)
-    seen = []
+    seen, switched = [], []
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         reply = asks(node, 'PING')
@@ -47,12 +47,14 @@ def test_clients_hear_that_it_loads(lab, workers, kind):
             for words in (('GET', 'key:1'), ('DBSIZE',), ('KEYS', 'nothing'), ('EVAL', 'return 1', '0')):
                 refused = asks(node, *words)
                 assert not isinstance(refused, ReplyError) or refused.code == 'LOADING', (words, refused)
+            switched.append(str(asks(node, 'CONFIG', 'SET', 'appendonly', options['appendonly'])))
             info = asks(node, 'INFO').decode()
             if 'loading:1' in info:
                 seen.append(info)
         time.sleep(0.01)
     assert node.call('DEBUG', 'DIGEST') == digest and node.call('DBSIZE') == count
     assert seen, 'it was loaded before anybody could ask'
+    assert switched[0] == 'LOADING Redis is loading the dataset in memory'
     fields = [dict(line.split(':', 1) for line in info.splitlines() if ':' in line) for info in seen]
     loaded = [int(each['loading_loaded_bytes']) for each in fields if 'loading_loaded_bytes' in each]
     assert loaded == sorted(loaded) and loaded
