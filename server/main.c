@@ -140,11 +140,14 @@ static bool apply_lifecycle(void *context, struct config_change *change) {
         return config_change_refuse(
             change, "oom-score-adj",
             "Failed to apply new oom_score_adj configuration, check server logs.");
-    if (!config_change_has(change, "dir") ||
-        lifecycle_change_directory(server->lifecycle, config_change_is_rollback(change), error,
-                                   sizeof(error)))
-        return true;
-    return config_change_refuse(change, "dir", "%s", error);
+    if (!config_change_has(change, "dir")) return true;
+    if (!lifecycle_change_directory(server->lifecycle, config_change_is_rollback(change), error,
+                                    sizeof(error)))
+        return config_change_refuse(change, "dir", "%s", error);
+    if (aof_is_on(server->modules.aof))
+        log_warning("The append-only file goes on in the folder in which it was switched on. To "
+                    "move it to the new `dir`, switch appendonly off and on again.");
+    return true;
 }
 
 static void track_durations(struct server *server) {
@@ -521,6 +524,8 @@ static void create_modules(struct server *server) {
     observer_add_section(server->modules.observer, "Persistence", snapshot_info,
                          server->modules.snapshotter);
     observer_extend_section(server->modules.observer, "Persistence", aof_info, server->modules.aof);
+    observer_extend_section(server->modules.observer, "Persistence", snapshot_info_loading,
+                            server->modules.snapshotter);
     struct replication *replication = server->modules.replication;
     observer_add_section(server->modules.observer, "Replication", replication_info, replication);
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);

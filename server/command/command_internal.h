@@ -189,7 +189,8 @@ struct transaction {
     struct queued_command *commands;
     uint32_t count;
     uint32_t cap;
-    uint32_t flags; /* Union of the rows'. */
+    uint32_t flags;         /* Union of the rows', */
+    uint32_t missing_flags; /* and of what each row lacks. */
     size_t argument_bytes;
     bool is_failed;
     bool is_exclusive; /* One of its commands wants everybody parked. */

@@ -476,13 +476,13 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
         return refuse(context, "NOREPLICAS Not enough good replicas to write.");
     if ((admission & ADMISSION_READ_ONLY) != 0 && is_write)
         return refuse(context, "READONLY You can't write against a read only replica.");
-    uint32_t row_flags = is_exec ? COMMAND_STALE | COMMAND_LOADING : context->command->flags;
+    uint32_t row_flags = is_exec ? ~session->transaction->missing_flags : context->command->flags;
     if ((admission & ADMISSION_STALE) != 0 && (row_flags & COMMAND_STALE) == 0)
         return refuse(context, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data "
                                "is set to 'no'.");
     if ((admission & ADMISSION_LOADING) != 0 && (row_flags & COMMAND_LOADING) == 0)
         return refuse(context, "LOADING Redis is loading the dataset in memory");
-    if ((admission & ADMISSION_ASYNC_LOADING) != 0 && (row_flags & COMMAND_NO_ASYNC_LOADING) != 0)
+    if ((admission & ADMISSION_ASYNC_LOADING) != 0 && (flags & COMMAND_NO_ASYNC_LOADING) != 0)
         return refuse(context, "LOADING Redis is loading the dataset in memory");
     if (session->kind == SESSION_REPLICA && (flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0 &&
         key_count > 0)

@@ -52,6 +52,7 @@ void transaction_queue(struct session *session, const struct command_entry *entr
     }
     transaction->commands[transaction->count++] = (struct queued_command){entry, copy, argc};
     transaction->flags |= entry->row->flags;
+    transaction->missing_flags |= ~entry->row->flags;
     // What touches no key runs inside EXEC all the same, but whole-keyspace readers want calm.
     if (class == COMMAND_CLASS_EXCLUSIVE ||
         (entry->row->flags & COMMAND_TOUCHES_ARBITRARY_KEYS) != 0)

@@ -96,7 +96,11 @@ void snapshot_note_loaded(struct snapshotter *snapshotter, uint64_t bytes) {
                (unsigned long long)loading_seconds_left(snapshotter));
 }
 
-static void loading_info(const struct snapshotter *snapshotter, struct buffer *out) {
+void snapshot_info_loading(void *state, struct buffer *out) {
+    const struct snapshotter *snapshotter = state;
+    if (!atomic_load(&snapshotter->is_loading) ||
+        atomic_load(&snapshotter->loading_total_bytes) == 0)
+        return;
     buffer_append_format(
         out,
         "loading_start_time:%llu\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:%llu\r\n"
@@ -377,8 +381,6 @@ void snapshot_info(void *state, struct buffer *out) {
         (long long)current_s, (unsigned long long)snapshotter->saves,
         (unsigned long long)snapshotter->loaded_expired,
         (unsigned long long)snapshotter->loaded_keys);
-    if (atomic_load(&snapshotter->is_loading) && atomic_load(&snapshotter->loading_total_bytes) > 0)
-        loading_info(snapshotter, out);
     buffer_append_format(out,
                          "snapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
                          "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n"

@@ -170,6 +170,8 @@ void snapshot_forget_changes(struct snapshotter *snapshotter);
 
 /* INFO's Persistence section, without its heading. */
 void snapshot_info(void *snapshotter, struct buffer *out);
+/* Its last lines, while files are loaded. */
+void snapshot_info_loading(void *snapshotter, struct buffer *out);
 /* Shown while a load runs; set by whoever loads. */
 void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading);
 /* Files of so many bytes are about to be read: INFO and now and then a line in the log tell how far

@@ -292,10 +292,18 @@ def test_a_replica_without_link_says_so_when_it_may_not_serve_stale_data(pair):
     primary, replica = pair
     link(primary, replica)
     replica.call('CONFIG', 'SET', 'replica-serve-stale-data', 'no')
-    primary.kill()
-    wait_for(lambda: replica.info('replication')['master_link_status'] == 'down', 'the link is down')
-    with pytest.raises(ReplyError, match="^MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'"):
-        replica.call('GET', 'k')
+    text = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'"
+    with replica.connect() as harmless, replica.connect() as reading:
+        for connection, words in ((harmless, ('ECHO', 'a')), (reading, ('GET', 'k'))):
+            connection.call('MULTI')
+            connection.call(*words)
+        primary.kill()
+        wait_for(lambda: replica.info('replication')['master_link_status'] == 'down', 'the link is down')
+        with pytest.raises(ReplyError, match='^' + text):
+            replica.call('GET', 'k')
+        with pytest.raises(ReplyError, match='^EXECABORT Transaction discarded because of: ' + text):
+            reading.call('EXEC')
+        assert harmless.call('EXEC') == [b'a']
 
 
 def test_a_promoted_replica_is_followed_without_a_full_synchronisation(pair):
