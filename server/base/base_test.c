@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include <criterion/criterion.h>
 
 #include "server/base/buffer.h"
@@ -75,6 +77,21 @@ Test(number, formats_what_it_reads) {
         cr_assert(number_parse_i64(bytes_of(text, len), &back));
         cr_assert_eq(back, values[i]);
     }
+}
+
+Test(number, formats_every_count_of_digits) {
+    char text[NUMBER_TEXT_MAX];
+    char expected[32];
+    uint64_t power = 1;
+    for (int digits = 0; digits < 20; digits++, power *= 10) {
+        const uint64_t values[] = {power - 1, power, power + 1, power * 9 / 5};
+        for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+            unsigned len = number_format_u64(values[i], text);
+            snprintf(expected, sizeof(expected), "%llu", (unsigned long long)values[i]);
+            cr_assert(bytes_equal_text(bytes_of(text, len), expected), "%s", expected);
+        }
+    }
+    cr_assert_eq(number_format_u64(UINT64_MAX, text), 20);
 }
 
 Test(number, reads_memory_sizes) {

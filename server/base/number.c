@@ -70,23 +70,29 @@ static const char digit_pairs[] =
     "34353637383940414243444546474849505152535455565758596061626364656667"
     "6869707172737475767778798081828384858687888990919293949596979899";
 
+static unsigned count_digits(uint64_t value) {
+    unsigned count = 1;
+    for (; value >= 10000; value /= 10000)
+        count += 4;
+    return count + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
+/* Most numbers are lengths of one or two digits. */
 unsigned number_format_u64(uint64_t value, char *out) {
-    char reversed[NUMBER_TEXT_MAX];
-    unsigned at = NUMBER_TEXT_MAX;
-    while (value >= 100) {
-        unsigned pair = (unsigned)(value % 100) * 2;
-        value /= 100;
-        reversed[--at] = digit_pairs[pair + 1];
-        reversed[--at] = digit_pairs[pair];
+    if (value < 10) {
+        out[0] = (char)('0' + value);
+        return 1;
     }
+    unsigned len = value < 100 ? 2 : count_digits(value);
+    char *at = out + len;
+    for (; value >= 100; value /= 100)
+        memcpy(at -= 2, &digit_pairs[value % 100 * 2], 2);
     if (value >= 10) {
-        reversed[--at] = digit_pairs[value * 2 + 1];
-        reversed[--at] = digit_pairs[value * 2];
+        memcpy(at - 2, &digit_pairs[value * 2], 2);
     } else {
-        reversed[--at] = (char)('0' + value);
+        at[-1] = (char)('0' + value);
     }
-    memcpy(out, reversed + at, NUMBER_TEXT_MAX - at);
-    return NUMBER_TEXT_MAX - at;
+    return len;
 }
 
 unsigned number_format_i64(int64_t value, char *out) {

@@ -173,11 +173,7 @@ enum { LENGTH_CAP = 1 + NUMBER_TEXT_MAX + 2, WORD_CAP = LENGTH_CAP + 2 };
 
 static uint8_t *put_length(uint8_t *at, char kind, uint64_t length) {
     *at++ = (uint8_t)kind;
-    if (length < 10) {
-        *at++ = (uint8_t)('0' + length);
-    } else {
-        at += number_format_u64(length, (char *)at);
-    }
+    at += number_format_u64(length, (char *)at);
     *at++ = '\r';
     *at++ = '\n';
     return at;
