@@ -17,7 +17,7 @@ enum { INTEGER_TEXT_MAX = 11, COMPRESS_ABOVE = 20, COMPRESS_GAIN = 4 };
  * megabyte of others' data out of the cache. Strings of about one length mostly are of one kind:
  * after TRIES_IN_VAIN of them that did not get smaller only one of TRY_ONE_OF is tried, until one
  * does. If fewer than one in fifty can be compressed, that is what a file may be larger by. */
-enum { TRIES_IN_VAIN = 128, TRY_ONE_OF = 16 };
+enum { TRIES_IN_VAIN = 128, TRY_ONE_OF = 32 };
 
 void rdb_writer_init(struct rdb_writer *writer, const struct rdb_writer_options *options) {
     *writer = (struct rdb_writer){.options = *options};

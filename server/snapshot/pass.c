@@ -150,6 +150,7 @@ static bool step(struct snapshot_pass *pass, struct keyspace *keyspace, struct s
     pass->step_begin = rdb_writer_offset(&pass->main.writer);
     for (int i = 0; i < BUCKETS_A_STEP && table->count > 0; i++) {
         uint64_t to = table_place_after(table, place, 1);
+        if (to != 0) table_prefetch_records(table, to); // Fetched while this bucket is written.
         table_walk(table, place, to, keyspace_hasher(keyspace), visit, pass);
         bool is_long = rdb_writer_offset(&pass->main.writer) - pass->step_begin > BYTES_A_STEP;
         place = to;
@@ -185,6 +186,7 @@ static void dawdle(struct snapshot_pass *pass, uint64_t keys) {
 
 static void walk_slot(struct snapshot_pass *pass, struct keyspace *keyspace, uint16_t slot) {
     struct slot_lock *lock = &databases_slot(pass->snapshotter->options.databases, slot)->lock;
+    if (slot < SLOT_COUNT - 1) table_prefetch(keyspace_table(keyspace, slot + 1), 0);
     bool has_more = true;
     while (has_more) {
         uint64_t keys = pass->keys_written;

@@ -476,6 +476,15 @@ void table_walk(const struct table *table, uint64_t from, uint64_t to,
     } while (from != 0 && from != to);
 }
 
+void table_prefetch_records(const struct table *table, uint64_t place) {
+    if (table->count == 0) return;
+    uint32_t index;
+    bool is_old;
+    const struct table_bucket *bucket = locate(table, place, &index, &is_old);
+    __builtin_prefetch(bucket + 1); // Whose turn is next.
+    prefetch_records(bucket);
+}
+
 uint64_t table_place_after(const struct table *table, uint64_t place, uint32_t buckets) {
     if (table->bucket_count == 0) return 0;
     uint64_t index = (uint64_t)bucket_index(place, table->bucket_count) + buckets;

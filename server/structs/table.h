@@ -62,6 +62,8 @@ void table_prefetch(const struct table *table, uint64_t order);
 
 /* Sends for the record that a look-up of `order` would compare first. The table's lock is held. */
 void table_prefetch_record(const struct table *table, uint64_t order);
+/* Sends for all records of the bucket where a walk from `place` begins. The same. */
+void table_prefetch_records(const struct table *table, uint64_t place);
 /* The one (step 0), then the other. */
 void table_prefetch_step(const struct table *table, uint64_t order, unsigned step);
 
