@@ -34,6 +34,11 @@ void admin_config_set(struct command_context *context) {
         reply_syntax_error(context->reply);
         return;
     }
+    if (dispatcher_is_loading(context->modules->dispatcher) &&
+        config_has_still_while_loading(context->modules->config, context->argv + 2, words / 2)) {
+        reply_error(context->reply, DISPATCH_LOADING_ERROR);
+        return;
+    }
     bool guarded_allowed = admin_allows_guarded_options(context->modules->admin, context->session);
     struct buffer error = {0};
     enum status status =

@@ -473,9 +473,9 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
         return refuse(context, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data "
                                "is set to 'no'.");
     if ((admission & ADMISSION_LOADING) != 0 && (row_flags & COMMAND_LOADING) == 0)
-        return refuse(context, "LOADING Redis is loading the dataset in memory");
+        return refuse(context, DISPATCH_LOADING_ERROR);
     if ((admission & ADMISSION_ASYNC_LOADING) != 0 && (row_flags & COMMAND_NO_ASYNC_LOADING) != 0)
-        return refuse(context, "LOADING Redis is loading the dataset in memory");
+        return refuse(context, DISPATCH_LOADING_ERROR);
     if (session->kind == SESSION_REPLICA && (flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0 &&
         key_count > 0)
         return refuse(context, "ERR Replica can't interact with the keyspace");

@@ -115,6 +115,13 @@ void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_h
 void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set);
 uint32_t dispatcher_admission(const struct dispatcher *dispatcher);
 
+/* What clients hear while data is being loaded. */
+#define DISPATCH_LOADING_ERROR "LOADING Redis is loading the dataset in memory"
+static inline bool dispatcher_is_loading(const struct dispatcher *dispatcher) {
+    const uint32_t bits = ADMISSION_LOADING | ADMISSION_ASYNC_LOADING;
+    return (dispatcher_admission(dispatcher) & bits) != 0;
+}
+
 /* With ADMISSION_DISK_ERROR or ADMISSION_LOG_ERROR: the MISCONF text that writes get. */
 const char *dispatch_disk_error(const struct dispatcher *dispatcher);
 

@@ -103,6 +103,11 @@ static bool save_if_wanted(struct lifecycle *lifecycle) {
                  (lifecycle->save == SAVE_AS_CONFIGURED && lifecycle->hooks.wants_save != NULL &&
                   lifecycle->hooks.wants_save(lifecycle->hooks.state));
     if (!wants) return true;
+    // What has been loaded so far would take the place of the file that it comes from.
+    if (dispatcher_is_loading(lifecycle->modules->dispatcher)) {
+        log_notice("Data is being loaded: nothing is saved before exiting.");
+        return true;
+    }
     log_notice("Saving the final RDB snapshot before exiting.");
     if (lifecycle->hooks.save(lifecycle->hooks.state)) return true;
     log_warning("Error trying to save the DB, %s.",
