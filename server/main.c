@@ -179,7 +179,7 @@ static void register_options(struct server *server) {
     config_register(config, script_option_rows, script_option_count, &server->script_options, NULL,
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
-                    NULL, NULL);
+                    snapshot_apply_options, &server->modules.snapshotter);
     config_register(config, aof_option_rows, aof_option_count, &server->aof_options,
                     aof_apply_options, &server->modules.aof);
     config_register(config, replication_option_rows, replication_option_count,
@@ -232,7 +232,7 @@ static void on_cron(void *arg) {
     if (dispatcher_expire_pauses(server->dispatcher, now_ms))
         network_retry_paused(server->modules.network);
     observer_tick(server->modules.observer, now_ms);
-    snapshot_tick(server->modules.snapshotter, now_ms);
+    snapshot_tick(server->modules.snapshotter);
     aof_tick(server->modules.aof, now_ms);
     lifecycle_tick(server->lifecycle);
 }
@@ -346,12 +346,13 @@ static bool load_dump(struct server *server) {
     struct snapshot_loaded loaded;
     struct snapshot_data fresh;
     snapshot_data_init(server->modules.snapshotter, &fresh);
-    enum status status = snapshot_load_file(server->modules.snapshotter, &fresh, true, &loaded);
+    bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
+                                          : server->replication_options.target.host[0] != '\0';
+    enum status status =
+        snapshot_load_file(server->modules.snapshotter, &fresh, !will_follow, &loaded);
     if (status == STATUS_OK) {
         exclusive_begin(server->exclusive, NULL);
         snapshot_data_adopt(server->modules.snapshotter, &fresh);
-        bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
-                                              : server->replication_options.target.host[0] != '\0';
         replication_restore(server->modules.replication, &loaded.replication, will_follow);
         exclusive_end(server->exclusive, NULL);
         return true;
@@ -521,6 +522,8 @@ static void create_modules(struct server *server) {
     observer_add_section(server->modules.observer, "Persistence", snapshot_info,
                          server->modules.snapshotter);
     observer_extend_section(server->modules.observer, "Persistence", aof_info, server->modules.aof);
+    observer_extend_section(server->modules.observer, "Persistence", snapshot_info_progress,
+                            server->modules.snapshotter);
     struct replication *replication = server->modules.replication;
     observer_add_section(server->modules.observer, "Replication", replication_info, replication);
     observer_extend_section(server->modules.observer, "Stats", replication_info_stats, replication);

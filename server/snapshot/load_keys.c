@@ -59,7 +59,7 @@ bool load_value(const struct load_context *context, const struct load_attributes
     }
     if (record == NULL) return true; // An empty collection.
     if (context->drops_expired && attributes->has_expiry &&
-        attributes->expires_at_ms <= context->now_ms) {
+        attributes->expires_at_ms < context->now_ms) {
         keyspace_destroy_record(context->into, record, false);
         tally->expired++;
         return true;
