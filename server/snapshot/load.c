@@ -111,6 +111,12 @@ static void hand_over_left(struct load *load) {
     load->batch = load_crew_batch(load->crew);
 }
 
+/* With its history the data goes on where it was, and so do its replicas: what has expired
+ * meanwhile they delete on the primary's word, so it is not dropped without a word. */
+static bool has_history(const struct load *load) {
+    return load->has_id && load->has_offset && load->has_database;
+}
+
 /* A value too large to be handed over in one piece. */
 static enum status load_here(struct load *load, const struct load_attributes *attributes) {
     struct buffer name = {0};
@@ -137,6 +143,7 @@ static enum status gather_key(struct load *load, const struct rdb_item *item) {
         .access = access_of(load, item),
         .rdb_type = (uint8_t)item->type,
         .has_expiry = item->has_expiry,
+        .leaves_expired = has_history(load),
     };
     uint64_t offset = rdb_reader_offset(&load->reader);
     rdb_reader_hold(&load->reader);
@@ -224,7 +231,7 @@ static enum status finish(struct load *load) {
     loaded->keys = tally->keys;
     loaded->expired = tally->expired;
     loaded->bytes = rdb_reader_offset(&load->reader);
-    loaded->replication.is_known = load->has_id && load->has_offset && load->has_database;
+    loaded->replication.is_known = has_history(load);
     return error->status;
 }
 

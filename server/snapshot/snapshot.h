@@ -167,7 +167,8 @@ struct snapshot_loaded {
 };
 
 /* Reads a whole RDB file into `into`, which is empty and used by nobody else. With `drops_expired`
- * keys whose time is over are left out (a primary's restart). On failure `into` holds a part. */
+ * keys whose time is over are left out (a primary's restart), or left to expire where the file says
+ * what history it belongs to. On failure `into` holds a part. */
 enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
                           const struct snapshot_data *into, bool drops_expired,
                           struct snapshot_loaded *out);

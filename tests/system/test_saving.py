@@ -186,6 +186,25 @@ def test_a_replica_that_loads_says_how_far_it_is_and_saves_nothing(lab, way):
         assert not os.path.exists(dump)
 
 
+def test_replicas_hear_of_what_expired_while_their_primary_was_away(lab, workers):
+    primary = lab.node({**DEBUG, 'save': '3600 1', 'repl-diskless-sync-delay': '0'}, workers=workers)
+    replica = lab.node({**DEBUG, 'save': '""', 'replicaof': '127.0.0.1 %d' % primary.port}, workers=workers)
+    wait_for(lambda: replica.info('replication')['master_link_status'] == 'up', 'the link is up')
+    primary.call('SET', 'here', 'x')
+    for i in range(50):
+        primary.call('SET', 'short:%d' % i, 'x', 'PX', 700)
+    assert primary.call('WAIT', 1, 5000) == 1
+    assert primary.stop() == 0
+    time.sleep(0.8)
+    primary.start()
+    wait_for(lambda: replica.info('replication')['master_link_status'] == 'up', 'the link is up again')
+    assert primary.info('stats')['sync_partial_ok'] == '1'
+    assert persistence(primary, 'rdb_last_load_keys_expired') == '50'
+    wait_for(lambda: replica.call('DEBUG', 'DIGEST') == primary.call('DEBUG', 'DIGEST') and primary.call('DBSIZE') == 1,
+             'both have the same')
+    assert replica.call('DBSIZE') == 1
+
+
 # -- dump files of replication --
 
 
