@@ -325,6 +325,11 @@ static const char *disk_error(void *state) {
            "the RDB error.";
 }
 
+static void flushed(void *state) {
+    struct server *server = state;
+    snapshot_note_flushed(server->modules.snapshotter);
+}
+
 static uint64_t pending_frees(void *state) {
     struct server *server = state;
     return background_pending(server->background);
@@ -552,6 +557,8 @@ static void create_modules(struct server *server) {
                                                  .end_busy = network_end_busy,
                                                  .pending_frees = pending_frees,
                                                  .pending_frees_state = server,
+                                                 .flushed = flushed,
+                                                 .flushed_state = server,
                                                  .slow = observer_note_slow,
                                                  .slow_state = server->modules.observer,
                                              });

@@ -75,6 +75,11 @@ uint32_t dispatcher_admission(const struct dispatcher *dispatcher) {
     return atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
 }
 
+void dispatcher_note_flushed(const struct dispatcher *dispatcher) {
+    if (dispatcher->hooks.flushed != NULL)
+        dispatcher->hooks.flushed(dispatcher->hooks.flushed_state);
+}
+
 const char *dispatch_disk_error(const struct dispatcher *dispatcher) {
     return dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state);
 }

@@ -52,6 +52,12 @@ bool snapshot_wants_save(const struct snapshotter *snapshotter) {
     return snapshotter->options.options->save_points.count > 0;
 }
 
+void snapshot_note_flushed(struct snapshotter *snapshotter) {
+    if (!snapshot_wants_save(snapshotter)) return;
+    if (dispatcher_is_loading(snapshotter->options.modules->dispatcher)) return; // Long ago.
+    snapshotter->is_save_scheduled = true;
+}
+
 void snapshot_forget_changes(struct snapshotter *snapshotter) {
     snapshotter->changes_at_save = snapshot_changes(snapshotter);
 }

@@ -189,6 +189,10 @@ struct snapshot_reload {
 bool snapshot_reload(struct snapshotter *snapshotter, const struct snapshot_reload *how,
                      char *error, size_t cap);
 
+/* All databases have been emptied: where there are save points a save follows at once, so that a
+ * restart does not bring back what is gone. Everything parked. */
+void snapshot_note_flushed(struct snapshotter *snapshotter);
+
 /* What was changed so far needs no save: it came from files. Before the workers start. */
 void snapshot_forget_changes(struct snapshotter *snapshotter);
 

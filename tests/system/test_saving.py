@@ -112,6 +112,23 @@ def test_a_reload_drops_what_has_expired(lab, workers):
     assert (fields['rdb_last_load_keys_expired'], fields['rdb_last_load_keys_loaded']) == ('1', '1')
 
 
+def test_what_was_flushed_does_not_come_back(lab, workers):
+    node = lab.node({**DEBUG, 'save': '3600 1000000'}, workers=workers)
+    node.call('DEBUG', 'POPULATE', 1000)
+    node.call('SAVE')
+    node.call('FLUSHALL')
+    dump = os.path.join(node.folder, 'dump.rdb')
+    wait_for(lambda: os.path.getsize(dump) < 200, 'the dump has nothing of it')
+    wait_for(lambda: persistence(node, 'rdb_bgsave_in_progress') == '0', 'the save is over')
+    assert persistence(node, 'rdb_changes_since_last_save') == '0'
+    node.call('CONFIG', 'SET', 'save', '')
+    node.call('DEBUG', 'POPULATE', 1000)
+    node.call('SAVE')
+    node.call('FLUSHALL')
+    time.sleep(0.3)
+    assert os.path.getsize(dump) > 200  # Nobody asked for saves.
+
+
 # -- while data is being loaded --
 
 
