@@ -129,6 +129,18 @@ def test_what_was_flushed_does_not_come_back(lab, workers):
     assert os.path.getsize(dump) > 200  # Nobody asked for saves.
 
 
+def test_a_folder_that_is_none_leaves_the_one_before(lab, workers):
+    node = lab.node({**DEBUG, 'save': '""'}, workers=workers)
+    first = os.path.join(node.folder, 'first')
+    os.mkdir(first)
+    node.call('CONFIG', 'SET', 'dir', first)
+    for path, reason in (('/nonexistent', 'No such file or directory'), (node.conf_path, 'Not a directory')):
+        with pytest.raises(ReplyError, match="^ERR CONFIG SET failed .possibly related to argument 'dir'. - %s$" % reason):
+            node.call('CONFIG', 'SET', 'dir', path)
+    assert node.call('SAVE') == b'OK'
+    assert os.listdir(first) == ['dump.rdb']
+
+
 # -- while data is being loaded --
 
 
