@@ -182,7 +182,7 @@ static void register_options(struct server *server) {
     config_register(config, script_option_rows, script_option_count, &server->script_options, NULL,
                     NULL);
     config_register(config, snapshot_option_rows, snapshot_option_count, &server->snapshot_options,
-                    NULL, NULL);
+                    snapshot_apply_options, &server->modules.snapshotter);
     config_register(config, aof_option_rows, aof_option_count, &server->aof_options,
                     aof_apply_options, &server->modules.aof);
     config_register(config, replication_option_rows, replication_option_count,
@@ -235,7 +235,7 @@ static void on_cron(void *arg) {
     if (dispatcher_expire_pauses(server->dispatcher, now_ms))
         network_retry_paused(server->modules.network);
     observer_tick(server->modules.observer, now_ms);
-    snapshot_tick(server->modules.snapshotter, now_ms);
+    snapshot_tick(server->modules.snapshotter);
     aof_tick(server->modules.aof, now_ms);
     lifecycle_tick(server->lifecycle);
 }
@@ -328,6 +328,11 @@ static const char *disk_error(void *state) {
            "the RDB error.";
 }
 
+static void flushed(void *state) {
+    struct server *server = state;
+    snapshot_note_flushed(server->modules.snapshotter);
+}
+
 static uint64_t pending_frees(void *state) {
     struct server *server = state;
     return background_pending(server->background);
@@ -349,12 +354,13 @@ static bool load_dump(struct server *server) {
     struct snapshot_loaded loaded;
     struct snapshot_data fresh;
     snapshot_data_init(server->modules.snapshotter, &fresh);
-    enum status status = snapshot_load_file(server->modules.snapshotter, &fresh, true, &loaded);
+    bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
+                                          : server->replication_options.target.host[0] != '\0';
+    enum status status =
+        snapshot_load_file(server->modules.snapshotter, &fresh, !will_follow, &loaded);
     if (status == STATUS_OK) {
         exclusive_begin(server->exclusive, NULL);
         snapshot_data_adopt(server->modules.snapshotter, &fresh);
-        bool will_follow = server->is_cluster ? cluster_is_replica(server->modules.cluster)
-                                              : server->replication_options.target.host[0] != '\0';
         replication_restore(server->modules.replication, &loaded.replication, will_follow);
         exclusive_end(server->exclusive, NULL);
         return true;
@@ -524,7 +530,7 @@ static void create_modules(struct server *server) {
     observer_add_section(server->modules.observer, "Persistence", snapshot_info,
                          server->modules.snapshotter);
     observer_extend_section(server->modules.observer, "Persistence", aof_info, server->modules.aof);
-    observer_extend_section(server->modules.observer, "Persistence", snapshot_info_loading,
+    observer_extend_section(server->modules.observer, "Persistence", snapshot_info_progress,
                             server->modules.snapshotter);
     struct replication *replication = server->modules.replication;
     observer_add_section(server->modules.observer, "Replication", replication_info, replication);
@@ -554,6 +560,8 @@ static void create_modules(struct server *server) {
                                                  .end_busy = network_end_busy,
                                                  .pending_frees = pending_frees,
                                                  .pending_frees_state = server,
+                                                 .flushed = flushed,
+                                                 .flushed_state = server,
                                                  .slow = observer_note_slow,
                                                  .slow_state = server->modules.observer,
                                              });

@@ -28,22 +28,15 @@ static void reply_config_error(struct command_context *context, struct buffer *t
     reply_error_format(context->reply, "ERR %s", (const char *)text->data);
 }
 
-static bool must_wait_for_load(const struct command_context *context) {
-    bool waits = false;
-    if ((dispatcher_admission(context->modules->dispatcher) & ADMISSION_LOADING) == 0) return false;
-    for (uint32_t i = 2; i < context->argc && !waits; i += 2)
-        waits = config_is_settled(context->modules->config, context->argv[i]);
-    return waits;
-}
-
 void admin_config_set(struct command_context *context) {
     uint32_t words = context->argc - 2;
     if (words % 2 != 0) {
         reply_syntax_error(context->reply);
         return;
     }
-    if (must_wait_for_load(context)) {
-        reply_error(context->reply, "LOADING Redis is loading the dataset in memory");
+    if (dispatcher_is_loading(context->modules->dispatcher) &&
+        config_has_still_while_loading(context->modules->config, context->argv + 2, words / 2)) {
+        reply_error(context->reply, DISPATCH_LOADING_ERROR);
         return;
     }
     bool guarded_allowed = admin_allows_guarded_options(context->modules->admin, context->session);

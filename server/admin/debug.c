@@ -305,8 +305,9 @@ static void debug_help(struct command_context *context) {
         "PROTOCOL <type>",
         "    Reply with a sample of <type>: string, integer, double, bignum, null, array, set,",
         "    map, attrib, push, verbatim, true, false.",
-        "RELOAD [NOSAVE]",
-        "    Save the dump file, empty the databases and load it.",
+        "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+        "    Save the dump file, empty the databases and load it. NOFLUSH: add what it has to what",
+        "    there is; with MERGE it takes the place of what has the same name.",
         "SEGFAULT",
         "    Stop the server as a stray pointer would.",
         "SET-ACTIVE-EXPIRE <0|1>",
@@ -321,15 +322,32 @@ static void debug_help(struct command_context *context) {
 /* -- files --------------------------------------------------------------------------------------
  */
 
+/* What is served while data is being loaded is a part of it, or on its way out. */
+static bool refuse_while_loading(struct command_context *context) {
+    if (!dispatcher_is_loading(context->modules->dispatcher)) return false;
+    reply_error(context->reply, DISPATCH_LOADING_ERROR);
+    return true;
+}
+
 /* Saves and loads, so that tests see what survives it. */
 static void debug_reload(struct command_context *context) {
-    bool is_saving = context->argc == 2;
+    struct snapshot_reload how = {.is_saving = true};
     char error[128];
-    if (!is_saving && !context_argument_is(context, 2, "NOSAVE")) {
-        reply_error(context->reply, "ERR DEBUG RELOAD only supports the NOSAVE option.");
-        return;
+    if (refuse_while_loading(context)) return;
+    for (uint32_t i = 2; i < context->argc; i++) {
+        if (context_argument_is(context, i, "NOSAVE")) {
+            how.is_saving = false;
+        } else if (context_argument_is(context, i, "NOFLUSH")) {
+            how.keeps_data = true;
+        } else if (context_argument_is(context, i, "MERGE")) {
+            how.is_merging = true;
+        } else {
+            reply_error(context->reply,
+                        "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+            return;
+        }
     }
-    if (!snapshot_reload(context->modules->snapshotter, is_saving, error, sizeof(error))) {
+    if (!snapshot_reload(context->modules->snapshotter, &how, error, sizeof(error))) {
         reply_error(context->reply, error);
         return;
     }
@@ -338,6 +356,7 @@ static void debug_reload(struct command_context *context) {
 }
 
 static void debug_load_aof(struct command_context *context) {
+    if (refuse_while_loading(context)) return;
     if (!aof_reload(context->modules->aof, context->worker)) {
         reply_error(context->reply, "ERR Error trying to load the AOF files, check server logs.");
         return;
@@ -382,7 +401,7 @@ static const struct debug_action {
     {"panic", 2, 2, debug_panic},
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
-    {"reload", 2, 3, debug_reload},
+    {"reload", 2, 0, debug_reload},
     {"segfault", 2, 2, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},

@@ -37,7 +37,7 @@ const struct option aof_option_rows[] = {
         .name = "appendonly",
         .field = OPTION_BOOL(struct aof_options, is_on),
         .live = true,
-        .settled = true,
+        .still_while_loading = true,
         .doc = "Keep an append-only file, so that no change is lost with the process.",
     },
     {

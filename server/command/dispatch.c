@@ -75,6 +75,11 @@ uint32_t dispatcher_admission(const struct dispatcher *dispatcher) {
     return atomic_load_explicit(&dispatcher->admission, memory_order_relaxed);
 }
 
+void dispatcher_note_flushed(const struct dispatcher *dispatcher) {
+    if (dispatcher->hooks.flushed != NULL)
+        dispatcher->hooks.flushed(dispatcher->hooks.flushed_state);
+}
+
 const char *dispatch_disk_error(const struct dispatcher *dispatcher) {
     return dispatcher->hooks.disk_error(dispatcher->hooks.disk_error_state);
 }
@@ -481,9 +486,9 @@ static enum admission_verdict admit(struct dispatch_worker *worker, struct comma
         return refuse(context, "MASTERDOWN Link with MASTER is down and replica-serve-stale-data "
                                "is set to 'no'.");
     if ((admission & ADMISSION_LOADING) != 0 && (row_flags & COMMAND_LOADING) == 0)
-        return refuse(context, "LOADING Redis is loading the dataset in memory");
+        return refuse(context, DISPATCH_LOADING_ERROR);
     if ((admission & ADMISSION_ASYNC_LOADING) != 0 && (flags & COMMAND_NO_ASYNC_LOADING) != 0)
-        return refuse(context, "LOADING Redis is loading the dataset in memory");
+        return refuse(context, DISPATCH_LOADING_ERROR);
     if (session->kind == SESSION_REPLICA && (flags & (COMMAND_WRITE | COMMAND_READONLY)) != 0 &&
         key_count > 0)
         return refuse(context, "ERR Replica can't interact with the keyspace");

@@ -89,6 +89,9 @@ struct dispatch_hooks {
     /* How many values are being freed in the background. */
     uint64_t (*pending_frees)(void *state);
     void *pending_frees_state;
+    /* All databases have been emptied. Everything parked. */
+    void (*flushed)(void *state);
+    void *flushed_state;
     /* A command took at least as long as dispatcher_track_slow says. Nothing is locked, or only
      * slots. The words are borrowed. */
     void (*slow)(void *state, const struct session *session, const struct command *row,
@@ -114,6 +117,16 @@ void dispatcher_set_hooks(struct dispatcher *dispatcher, const struct dispatch_h
 /* Sets or clears a bit of the node's state. Everything parked, or before the workers start. */
 void dispatcher_set_admission(struct dispatcher *dispatcher, uint32_t bits, bool is_set);
 uint32_t dispatcher_admission(const struct dispatcher *dispatcher);
+
+/* For FLUSHALL: tells the hook. Everything parked. */
+void dispatcher_note_flushed(const struct dispatcher *dispatcher);
+
+/* What clients hear while data is being loaded. */
+#define DISPATCH_LOADING_ERROR "LOADING Redis is loading the dataset in memory"
+static inline bool dispatcher_is_loading(const struct dispatcher *dispatcher) {
+    const uint32_t bits = ADMISSION_LOADING | ADMISSION_ASYNC_LOADING;
+    return (dispatcher_admission(dispatcher) & bits) != 0;
+}
 
 /* With ADMISSION_DISK_ERROR or ADMISSION_LOG_ERROR: the MISCONF text that writes get. */
 const char *dispatch_disk_error(const struct dispatcher *dispatcher);

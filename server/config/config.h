@@ -131,9 +131,9 @@ void config_get(const struct config *config, const struct bytes *patterns, size_
 /* The value of one option as CONFIG GET shows it, appended to `out`. False: no such option. */
 bool config_get_one(const struct config *config, const char *name, struct buffer *out);
 
-/* Whether such an option exists, and CONFIG SET may change it only while no data is being loaded.
- */
-bool config_is_settled(const struct config *config, struct bytes name);
+/* Whether one of the pairs' names is an option that must not change while data is being loaded. */
+bool config_has_still_while_loading(const struct config *config, const struct bytes *pairs,
+                                    size_t pair_count);
 
 /* CONFIG SET: all or nothing.
  *

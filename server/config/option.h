@@ -127,10 +127,10 @@ struct option {
     option_check *check;                 /* Of strings; may be NULL. */
     const char *doc;                     /* One sentence. */
 
-    bool live;       /* CONFIG SET may change it. */
-    bool guarded;    /* CONFIG SET only where enable-protected-configs allows it. */
-    bool settled;    /* CONFIG SET only while no data is being loaded. */
-    bool hidden;     /* Patterns of CONFIG GET do not find it, its plain name does. */
+    bool live;                /* CONFIG SET may change it. */
+    bool still_while_loading; /* But not while data is being loaded. */
+    bool guarded;             /* CONFIG SET only where enable-protected-configs allows it. */
+    bool hidden;              /* Patterns of CONFIG GET do not find it, its plain name does. */
     bool multi_word; /* Takes several words; CONFIG SET and a single word are cut at spaces. */
     bool file_only;  /* A directive and no value (user, sentinel): CONFIG GET and SET do not know
                         it. Special, several lines. */

@@ -67,6 +67,15 @@ static void write_unknown(struct bytes name, struct buffer *error) {
     }
 }
 
+bool config_has_still_while_loading(const struct config *config, const struct bytes *pairs,
+                                    size_t pair_count) {
+    for (size_t i = 0; i < pair_count; i++) {
+        const struct config_entry *entry = config_find(config, pairs[2 * i]);
+        if (entry != NULL && entry->row->still_while_loading) return true;
+    }
+    return false;
+}
+
 /* Looks at the names alone, in order: the first thing wrong is what the client reads. */
 static bool check_names(const struct config *config, const struct bytes *pairs, size_t pair_count,
                         bool guarded_allowed, struct staged *staged, struct buffer *error) {
@@ -181,11 +190,6 @@ static enum status commit(struct config *config, struct staged *staged, size_t c
     }
     buffer_deinit(&change.reason);
     return status;
-}
-
-bool config_is_settled(const struct config *config, struct bytes name) {
-    const struct config_entry *entry = config_find(config, name);
-    return entry != NULL && entry->row->settled;
 }
 
 enum status config_set(struct config *config, const struct bytes *pairs, size_t pair_count,

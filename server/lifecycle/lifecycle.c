@@ -1,10 +1,12 @@
 #include "server/lifecycle/lifecycle.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "server/base/clock.h"
@@ -78,6 +80,13 @@ static void go_back(const struct lifecycle *lifecycle) {
         log_warning("Can't go back to the data folder of before");
 }
 
+/* errno says why not. */
+static bool is_folder(const char *path) {
+    int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) close(folder);
+    return folder >= 0;
+}
+
 bool lifecycle_change_directory(struct lifecycle *lifecycle, bool is_rollback, char *error,
                                 size_t cap) {
     if (is_rollback) {
@@ -86,6 +95,10 @@ bool lifecycle_change_directory(struct lifecycle *lifecycle, bool is_rollback, c
     }
     if (lifecycle->folder_before >= 0) close(lifecycle->folder_before);
     lifecycle->folder_before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!is_folder(lifecycle->options->directory)) {
+        snprintf(error, cap, "%s", strerror(errno)); // Clients get no more from redis-server.
+        return false;
+    }
     if (lifecycle_enter_directory(lifecycle->options, error, cap)) return true;
     go_back(lifecycle);
     return false;
@@ -103,6 +116,11 @@ static bool save_if_wanted(struct lifecycle *lifecycle) {
                  (lifecycle->save == SAVE_AS_CONFIGURED && lifecycle->hooks.wants_save != NULL &&
                   lifecycle->hooks.wants_save(lifecycle->hooks.state));
     if (!wants) return true;
+    // What has been loaded so far would take the place of the file that it comes from.
+    if (dispatcher_is_loading(lifecycle->modules->dispatcher)) {
+        log_notice("Data is being loaded: nothing is saved before exiting.");
+        return true;
+    }
     log_notice("Saving the final RDB snapshot before exiting.");
     if (lifecycle->hooks.save(lifecycle->hooks.state)) return true;
     log_warning("Error trying to save the DB, %s.",

@@ -133,6 +133,7 @@ const struct option lifecycle_option_rows[] = {
         .field = OPTION_STRING(struct lifecycle_options, directory),
         .initial_text = ".",
         .live = true,
+        .still_while_loading = true,
         .guarded = true,
         .doc = "Folder for all data files.",
     },

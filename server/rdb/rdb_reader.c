@@ -1,5 +1,6 @@
 #include "server/rdb/rdb_reader.h"
 
+#include <errno.h>
 #include <liblzf/lzf.h>
 #include <limits.h>
 #include <stdio.h>
@@ -141,7 +142,8 @@ static enum status pull(struct rdb_reader *reader, uint8_t *out, size_t cap, siz
     size_t len = 0;
     enum status status = reader->source.fill(reader->source.context, out, cap, &len);
     if (status != STATUS_OK)
-        return rdb_reader_fail(reader, status, "Reading failed: %s", status_text(status));
+        return rdb_reader_fail(reader, status, "Reading failed: %s",
+                               status == STATUS_IO_ERROR ? strerror(errno) : status_text(status));
     if (len == 0) return fail_short(reader);
     ASSERT(len <= cap);
     *out_len = len;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "server/base/clock.h"
+#include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/replication/replication_internal.h"
@@ -290,12 +291,8 @@ static void begin_for_links(struct replication *replication) {
     pthread_mutex_unlock(&transfer->lock);
 }
 
-static bool open_file(struct replica *replica) {
-    struct config *config = replica->replication->made_of.modules->config;
-    struct buffer name = {0};
-    config_get_one(config, "dbfilename", &name);
-    buffer_append_u8(&name, '\0');
-    replica->file = open((const char *)name.data, O_RDONLY | O_CLOEXEC);
+static bool open_file(struct replica *replica, const struct snapshot_dump *dump) {
+    replica->file = openat(dump->folder, dump->name, O_RDONLY | O_CLOEXEC);
     struct stat status;
     bool is_open = replica->file >= 0 && fstat(replica->file, &status) == 0;
     if (is_open) {
@@ -303,22 +300,55 @@ static bool open_file(struct replica *replica) {
         replica->file_sent = 0;
         buffer_append_format(&replica->head, "$%llu\r\n", (unsigned long long)replica->file_left);
     } else {
-        log_warning("Can't open '%s' to send it to a replica: %s", (const char *)name.data,
-                    strerror(errno));
+        log_warning("Can't open '%s' to send it to a replica: %s", dump->name, strerror(errno));
     }
-    buffer_deinit(&name);
     return is_open;
 }
 
+static void forget_file(struct replication *replication) {
+    struct sync_file *file = &replication->sync_file;
+    if (file->number == 0) return;
+    close(file->folder);
+    mem_free(file->name);
+    *file = (struct sync_file){0};
+}
+
+static void note_file(struct replication *replication, const struct snapshot_dump *dump) {
+    forget_file(replication);
+    int folder = fcntl(dump->folder, F_DUPFD_CLOEXEC, 0);
+    if (folder < 0) return; // It stays.
+    replication->sync_file =
+        (struct sync_file){folder, bytes_copy_text(bytes_of_text(dump->name)), dump->number};
+}
+
+bool full_sync_has_file_to_remove(const struct replication *replication) {
+    return replication->sync_file.number != 0 && replication_removes_sync_files(replication);
+}
+
+/* Replicas that are still being sent the file have it open. */
+void full_sync_remove_file(struct replication *replication) {
+    if (!full_sync_has_file_to_remove(replication)) return;
+    const struct sync_file *file = &replication->sync_file;
+    if (snapshot_dump_is(replication->made_of.modules->snapshotter, file->number)) {
+        log_notice("Removing the RDB file used to feed replicas in a persistence-less instance");
+        disk_clean_up(file->folder, file->name);
+    }
+    forget_file(replication);
+}
+
+void full_sync_deinit(struct replication *replication) {
+    forget_file(replication);
+}
+
 /* The file is complete; everything is parked. */
-static void file_is_saved(void *arg, enum status status) {
+static void file_is_saved(void *arg, enum status status, const struct snapshot_dump *dump) {
     struct replication *replication = arg;
     replication->is_saving_for_replicas = false;
     for (struct replica *replica = replication->replicas; replica != NULL;
          replica = replica->next) {
         bool waits_for_file = replica->state == REPLICA_WAITING && replica->reader != NULL;
         if (!waits_for_file) continue;
-        if (status != STATUS_OK || !open_file(replica)) {
+        if (status != STATUS_OK || !open_file(replica, dump)) {
             replica_close(replica);
             continue;
         }
@@ -326,6 +356,8 @@ static void file_is_saved(void *arg, enum status status) {
         set_receiving(replica);
         network_kick(replication->network, replica->session_id);
     }
+    if (status == STATUS_OK) note_file(replication, dump);
+    full_sync_remove_file(replication);
 }
 
 static void refuse_waiting(struct replication *replication) {

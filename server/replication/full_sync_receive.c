@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@ struct loader {
     uint64_t generation;
     bool is_through_file;
     bool is_same_history;
+    uint64_t total_bytes; /* 0: the primary does not know. */
     pthread_t thread;
 
     pthread_mutex_t lock;
@@ -41,12 +43,15 @@ struct loader {
     bool is_aborted;
     bool is_link_paused;
     bool has_set_loading;
+    bool removes_file; /* The snapshot is not to stay on the disk. */
 
     struct buffer taken; /* The thread's own, as everything below. */
     size_t taken_used;
     struct snapshot_data fresh;
     struct snapshot_loaded loaded;
     enum status status;
+    int folder; /* Where the dump file goes, and its name there: as they were at the beginning. */
+    char *file_name;
     int file;
     bool has_ended;
 };
@@ -100,6 +105,16 @@ static enum status take_from_file(void *state, uint8_t *out, size_t cap, size_t 
     return STATUS_OK;
 }
 
+/* What is loaded: straight from the link, or from the file that it was received into. */
+static enum status take_to_load(void *state, uint8_t *out, size_t cap, size_t *out_len) {
+    struct loader *loader = state;
+    enum status status = loader->is_through_file ? take_from_file(loader, out, cap, out_len)
+                                                 : take_from_queue(loader, out, cap, out_len);
+    if (status == STATUS_OK)
+        snapshot_note_loaded(loader->replication->made_of.modules->snapshotter, *out_len);
+    return status;
+}
+
 /* Writes what comes to the temporary file, until everything is there. */
 static enum status fill_file(struct loader *loader, const char *name) {
     enum { CHUNK_BYTES = 256 * 1024 };
@@ -127,13 +142,10 @@ static enum status fill_file(struct loader *loader, const char *name) {
 
 /* Receives into the dump file and opens it for reading. */
 static enum status receive_to_file(struct loader *loader) {
-    struct buffer target = {0};
     char temporary[128];
-    config_get_one(loader->replication->made_of.modules->config, "dbfilename", &target);
-    buffer_append_u8(&target, '\0');
     snprintf(temporary, sizeof(temporary), "temp-%lld.%d.rdb", (long long)time(NULL),
              (int)getpid());
-    loader->file = disk_open(AT_FDCWD, temporary, O_RDWR | O_CREAT | O_TRUNC);
+    loader->file = disk_open(loader->folder, temporary, O_RDWR | O_CREAT | O_TRUNC);
     enum status status = STATUS_IO_ERROR;
     if (loader->file < 0) {
         log_warning("Opening the temp file needed for MASTER <-> REPLICA synchronization: %s",
@@ -143,15 +155,17 @@ static enum status receive_to_file(struct loader *loader) {
     }
     if (status == STATUS_OK &&
         (!disk_sync(loader->file) ||
-         !disk_rename(AT_FDCWD, temporary, AT_FDCWD, (const char *)target.data) ||
-         !disk_sync_folder_of(temporary) || lseek(loader->file, 0, SEEK_SET) != 0)) {
+         !disk_rename(loader->folder, temporary, loader->folder, loader->file_name) ||
+         !disk_sync_folder(loader->folder) || lseek(loader->file, 0, SEEK_SET) != 0)) {
         log_warning("Failed trying to rename the temp DB into %s in MASTER <-> REPLICA "
                     "synchronization: %s",
-                    (const char *)target.data, strerror(errno));
+                    loader->file_name, strerror(errno));
         status = STATUS_IO_ERROR;
     }
-    if (status != STATUS_OK && loader->file >= 0) disk_clean_up(AT_FDCWD, temporary);
-    buffer_deinit(&target);
+    struct stat received;
+    if (status == STATUS_OK && fstat(loader->file, &received) == 0)
+        loader->total_bytes = (uint64_t)received.st_size;
+    if (status != STATUS_OK && loader->file >= 0) disk_clean_up(loader->folder, temporary);
     return status;
 }
 
@@ -180,7 +194,10 @@ static bool enter_loading(struct loader *loader, uint32_t bit, bool drops_old) {
     bool is_wanted = !loader->is_aborted && loader->generation == replication->primary.generation;
     if (is_wanted) {
         set_loading(replication, bit, true);
+        snapshot_expect_bytes(replication->made_of.modules->snapshotter, loader->total_bytes);
         loader->has_set_loading = true;
+        loader->removes_file =
+            loader->is_through_file && replication_removes_sync_files(replication);
     }
     pthread_mutex_unlock(&loader->lock);
     if (is_wanted && drops_old) {
@@ -196,6 +213,13 @@ static bool enter_loading(struct loader *loader, uint32_t bit, bool drops_old) {
 
 static void on_loaded(void *arg);
 
+/* By the name that it was given; this thread has it open, so nobody waits for its blocks. */
+static void remove_file(struct loader *loader) {
+    log_notice("Removing the RDB file obtained from the primary: this replica keeps nothing on "
+               "its disk");
+    disk_clean_up(loader->folder, loader->file_name);
+}
+
 static void *run(void *arg) {
     struct loader *loader = arg;
     struct replication *replication = loader->replication;
@@ -209,13 +233,13 @@ static void *run(void *arg) {
     if (loader->status == STATUS_OK && !enter_loading(loader, bit, loader->is_through_file))
         loader->status = STATUS_CLOSED;
     if (loader->status == STATUS_OK) {
-        const struct snapshot_source source = {
-            loader->is_through_file ? take_from_file : take_from_queue, loader};
+        const struct snapshot_source source = {take_to_load, loader};
         log_notice("MASTER <-> REPLICA sync: Loading DB in memory");
         snapshot_data_init(replication->made_of.modules->snapshotter, &loader->fresh);
         loader->status = snapshot_load(replication->made_of.modules->snapshotter, &source,
                                        &loader->fresh, false, &loader->loaded);
     }
+    if (loader->removes_file) remove_file(loader);
     if (loader->file >= 0) close(loader->file);
     __atomic_store_n(&loader->has_ended, true, __ATOMIC_RELEASE);
     loop_post(replication->loop, on_loaded, loader);
@@ -224,12 +248,26 @@ static void *run(void *arg) {
 
 /* -- worker 0's side -- */
 
+static void loader_open_folder(struct loader *loader) {
+    struct buffer name = {0};
+    config_get_one(loader->replication->made_of.modules->config, "dbfilename", &name);
+    loader->file_name = bytes_copy_text(buffer_view(&name));
+    buffer_deinit(&name);
+    loader->folder = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void loader_close_folder(struct loader *loader) {
+    if (loader->folder >= 0) close(loader->folder);
+    mem_free(loader->file_name);
+}
+
 static void loader_free(struct loader *loader) {
     struct loader **link = &loader->replication->loaders;
     while (*link != loader)
         link = &(*link)->next;
     *link = loader->next;
     pthread_join(loader->thread, NULL);
+    loader_close_folder(loader);
     snapshot_data_deinit(&loader->fresh);
     buffer_deinit(&loader->queue);
     buffer_deinit(&loader->taken);
@@ -312,7 +350,9 @@ static void start_loader(struct replication *replication) {
     loader->is_through_file = mode == DISKLESS_LOAD_DISABLED ||
                               (mode == DISKLESS_LOAD_ON_EMPTY && !is_empty(replication));
     loader->is_same_history = strcmp(primary->id, replication->id) == 0;
+    loader->total_bytes = primary->total_bytes;
     loader->file = -1;
+    loader_open_folder(loader);
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->changed, NULL);
     loader->next = replication->loaders;
@@ -331,6 +371,7 @@ static void start_loader(struct replication *replication) {
     log_warning("Can't start a thread to load the snapshot: %s", strerror(error));
     replication->loaders = loader->next;
     primary->loader = NULL;
+    loader_close_folder(loader);
     mem_free(loader);
     primary_link_drop(replication, true);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/aof/aof.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
@@ -215,6 +216,12 @@ static void free_idle_backlog(struct replication *replication, uint64_t now_ms) 
     replication_end_exclusive(replication);
 }
 
+bool replication_removes_sync_files(const struct replication *replication) {
+    const struct command_modules *modules = replication->made_of.modules;
+    return replication->options->removes_sync_files && !aof_is_on(modules->aof) &&
+           !snapshot_wants_save(modules->snapshotter);
+}
+
 static void on_tick(void *arg) {
     struct replication *replication = arg;
     uint64_t now_ms = clock_monotonic_ms();
@@ -227,6 +234,11 @@ static void on_tick(void *arg) {
     }
     if (++replication->ticks % (SECOND_MS / TICK_MS) != 0) return;
     ping_replicas(replication, now_ms);
+    if (full_sync_has_file_to_remove(replication)) {
+        replication_begin_exclusive(replication);
+        full_sync_remove_file(replication);
+        replication_end_exclusive(replication);
+    }
     replicas_tick(replication);
     waiters_tick(replication);
     free_idle_backlog(replication, now_ms);
@@ -280,6 +292,7 @@ void replication_destroy(struct replication *replication) {
     journal_set_wake(replication->journal, NULL, NULL);
     loop_timer_destroy(replication->timer);
     primary_link_deinit(replication);
+    full_sync_deinit(replication);
     while (replication->waiters != NULL) {
         struct waiter *waiter = replication->waiters;
         replication->waiters = waiter->next;

@@ -51,7 +51,8 @@ struct replication_options {
     bool is_diskless_sync;
     uint64_t diskless_delay_s;
     uint64_t diskless_max_replicas;
-    int diskless_load; /* enum replication_diskless_load */
+    int diskless_load;       /* enum replication_diskless_load */
+    bool removes_sync_files; /* rdb-del-sync-files */
     uint64_t ping_period_s;
     uint64_t timeout_s;
     uint64_t backlog_size;

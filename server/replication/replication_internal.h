@@ -180,6 +180,13 @@ struct replication_stats {
     _Atomic uint64_t output_bytes;
 };
 
+/* The dump file that was last made for replicas; with number 0 there is none. */
+struct sync_file {
+    int folder;
+    char *name;
+    uint64_t number;
+};
+
 struct replication {
     struct replication_create_options made_of;
     struct replication_options *options;
@@ -211,11 +218,16 @@ struct replication {
     uint64_t pinged_ms;
     uint64_t last_replica_ms; /* When there was a replica. */
     bool is_saving_for_replicas;
+    struct sync_file sync_file; /* Everything parked. */
     struct replication_stats stats;
     struct loader *loaders; /* Whose threads have not been seen to end. Worker 0. */
 };
 
 /* -- replication.c -- */
+
+/* Whether dump files that replication made may stay: an option, and not where there are save points
+ * or an append-only log. Everything parked. */
+bool replication_removes_sync_files(const struct replication *replication);
 
 void replication_begin_exclusive(struct replication *replication); /* On worker 0. */
 void replication_end_exclusive(struct replication *replication);
@@ -259,6 +271,10 @@ void replica_release(struct replica *replica);
 void full_sync_begin_if_due(struct replication *replication);
 /* True when replicas wait and the time has come, by an unlocked look. */
 bool full_sync_is_due(struct replication *replication);
+/* Removes the dump file that was made for replicas, if it is not to stay. Everything parked. */
+void full_sync_remove_file(struct replication *replication);
+void full_sync_deinit(struct replication *replication);
+bool full_sync_has_file_to_remove(const struct replication *replication); /* An unlocked look. */
 /* The next bytes of the snapshot for this replica; empty: none at the moment. Its worker. */
 struct bytes transfer_peek(struct replica *replica);
 void transfer_advance(struct replica *replica, size_t count);

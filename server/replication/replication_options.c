@@ -128,6 +128,12 @@ const struct option replication_option_rows[] = {
                "old data.",
     },
     {
+        .name = "rdb-del-sync-files",
+        .field = OPTION_BOOL(struct replication_options, removes_sync_files),
+        .live = true,
+        .doc = "Remove dump files that replication made, where nothing else is to be on the disk.",
+    },
+    {
         .name = "repl-ping-replica-period",
         .alias = "repl-ping-slave-period",
         .field = OPTION_SECONDS(struct replication_options, ping_period_s),

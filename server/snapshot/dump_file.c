@@ -4,11 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "server/base/check.h"
 #include "server/base/clock.h"
 #include "server/base/disk.h"
 #include "server/base/log.h"
 #include "server/base/mem.h"
 #include "server/snapshot/snapshot_internal.h"
+
+enum { SYNC_EVERY_BYTES = 4 << 20 }; /* With rdb-save-incremental-fsync. */
 
 struct dump_file {
     struct snapshotter *snapshotter;
@@ -17,7 +20,8 @@ struct dump_file {
     int fd;
     char temporary[512];
     char name[512]; /* dbfilename, as it was then. */
-    void (*fn)(void *arg, enum status status);
+    size_t unsynced_bytes;
+    snapshot_saved *fn;
     void *arg;
 };
 
@@ -41,8 +45,15 @@ static struct dump_file *dump_file_open(struct snapshotter *snapshotter) {
 }
 
 static enum status write_file(void *state, struct bytes bytes) {
-    const struct dump_file *file = state;
-    if (disk_write(file->fd, bytes, NULL)) return STATUS_OK;
+    struct dump_file *file = state;
+    bool is_written = disk_write(file->fd, bytes, NULL);
+    file->unsynced_bytes += bytes.len;
+    if (is_written && file->unsynced_bytes >= SYNC_EVERY_BYTES &&
+        file->snapshotter->options.options->syncs_in_pieces) {
+        is_written = disk_sync_data(file->fd);
+        file->unsynced_bytes = 0;
+    }
+    if (is_written) return STATUS_OK;
     log_warning("Write error while saving the DB to %s: %s", file->temporary, strerror(errno));
     return STATUS_IO_ERROR;
 }
@@ -83,7 +94,7 @@ static void dump_file_close(struct dump_file *file, enum status status) {
     mem_free(file);
 }
 
-static void set_disk_error(struct snapshotter *snapshotter) {
+void dump_file_apply_options(struct snapshotter *snapshotter) {
     bool refuses = snapshotter->last_failed &&
                    snapshotter->options.options->stops_writes_on_error &&
                    snapshotter->options.options->save_points.count > 0;
@@ -91,29 +102,39 @@ static void set_disk_error(struct snapshotter *snapshotter) {
                              refuses);
 }
 
+/* The dump file has everything up to that many changes; a younger one may have more already. */
+static void note_saved(struct snapshotter *snapshotter, uint64_t changes) {
+    if (changes > snapshotter->changes_at_save) snapshotter->changes_at_save = changes;
+    snapshotter->last_save_s = clock_wall_ms() / 1000;
+    snapshotter->last_failed = false;
+    log_notice("DB saved on disk");
+    dump_file_apply_options(snapshotter);
+}
+
+/* A save in the background has ended. Only one of those that fails has writes refused: who asks for
+ * SAVE hears of its failure. */
 static void note_outcome(struct snapshotter *snapshotter, enum status status) {
     snapshotter->is_saving = false;
-    snapshotter->last_failed = status != STATUS_OK;
     snapshotter->last_seconds =
         (int64_t)((clock_monotonic_ms() - snapshotter->save_began_ms) / 1000);
     if (status == STATUS_OK) {
-        snapshotter->last_save_s = clock_wall_ms() / 1000;
-        snapshotter->changes_at_save = snapshotter->changes_at_begin;
-        snapshotter->saves++;
-        log_notice("DB saved on disk");
+        note_saved(snapshotter, snapshotter->changes_at_begin);
+        return;
     }
-    set_disk_error(snapshotter);
+    log_warning("Background saving error");
+    snapshotter->last_failed = true;
+    dump_file_apply_options(snapshotter);
 }
 
 /* Everything is parked: what is slow was done before, by finish_file. */
 static void done_file(void *state, enum status status) {
     struct dump_file *file = state;
     struct snapshotter *snapshotter = file->snapshotter;
-    void (*fn)(void *arg, enum status) = file->fn;
-    void *arg = file->arg;
-    dump_file_close(file, status);
     note_outcome(snapshotter, status);
-    if (fn != NULL) fn(arg, status);
+    if (file->fn != NULL)
+        file->fn(file->arg, status,
+                 &(struct snapshot_dump){file->folder, file->name, file->number});
+    dump_file_close(file, status);
 }
 
 static void note_beginning(struct snapshotter *snapshotter) {
@@ -121,26 +142,31 @@ static void note_beginning(struct snapshotter *snapshotter) {
     snapshotter->is_save_scheduled = false;
     snapshotter->save_began_ms = snapshotter->last_try_ms = clock_monotonic_ms();
     snapshotter->changes_at_begin = snapshot_changes(snapshotter);
+    snapshotter->saves++;
 }
 
-bool snapshot_save_in_background(struct snapshotter *snapshotter,
-                                 void (*fn)(void *arg, enum status status), void *arg) {
-    if (snapshotter->is_saving) return false;
+bool snapshot_save_in_background(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg) {
+    if (snapshotter->is_saving || !snapshot_has_room(snapshotter)) return false;
     note_beginning(snapshotter);
     struct dump_file *file = dump_file_open(snapshotter);
     if (file == NULL) {
         note_outcome(snapshotter, STATUS_IO_ERROR);
-        if (fn != NULL) fn(arg, STATUS_IO_ERROR);
+        if (fn != NULL) fn(arg, STATUS_IO_ERROR, NULL);
         return true;
     }
     file->fn = fn;
     file->arg = arg;
     const struct snapshot_sink sink = {
         .write = write_file, .finish = finish_file, .done = done_file, .state = file};
-    if (snapshot_begin(snapshotter, &sink) != NULL) return true;
-    dump_file_close(file, STATUS_BUSY);
-    snapshotter->is_saving = false;
-    return false;
+    ASSERT(snapshot_begin(snapshotter, &sink) != NULL);
+    return true;
+}
+
+bool snapshot_dump_is(struct snapshotter *snapshotter, uint64_t number) {
+    pthread_mutex_lock(&snapshotter->name_lock);
+    bool is = snapshotter->named_save_number == number;
+    pthread_mutex_unlock(&snapshotter->name_lock);
+    return is;
 }
 
 /* -- at once -- */
@@ -175,7 +201,9 @@ static enum status write_all(struct snapshotter *snapshotter, bool is_log_base,
                         .has_checksum = snapshotter->options.options->has_checksum,
                         .is_compressing = snapshotter->options.options->is_compressing,
                     });
-    snapshot_write_head(snapshotter, &save.writer, is_log_base, 0);
+    struct mem_stats memory;
+    mem_stats_read(&memory);
+    snapshot_write_head(snapshotter, &save.writer, is_log_base, memory.allocated_bytes);
     snapshot_write_libraries(snapshotter, &save.writer);
     for (unsigned db = 0; db < databases_count(databases); db++) {
         struct keyspace *keyspace = databases_keyspace_if_any(databases, db);
@@ -208,8 +236,6 @@ enum status snapshot_write_base(struct snapshotter *snapshotter,
 }
 
 enum status snapshot_save_now(struct snapshotter *snapshotter) {
-    bool was_saving = snapshotter->is_saving;
-    note_beginning(snapshotter);
     struct dump_file *file = dump_file_open(snapshotter);
     enum status status = STATUS_IO_ERROR;
     if (file != NULL) {
@@ -217,7 +243,6 @@ enum status snapshot_save_now(struct snapshotter *snapshotter) {
         if (status == STATUS_OK) status = finish_file(file);
         dump_file_close(file, status);
     }
-    note_outcome(snapshotter, status);
-    snapshotter->is_saving = was_saving;
+    if (status == STATUS_OK) note_saved(snapshotter, snapshot_changes(snapshotter));
     return status;
 }

@@ -111,6 +111,12 @@ static void hand_over_left(struct load *load) {
     load->batch = load_crew_batch(load->crew);
 }
 
+/* With its history the data goes on where it was, and so do its replicas: what has expired
+ * meanwhile they delete on the primary's word, so it is not dropped without a word. */
+static bool has_history(const struct load *load) {
+    return load->has_id && load->has_offset && load->has_database;
+}
+
 /* A value too large to be handed over in one piece. */
 static enum status load_here(struct load *load, const struct load_attributes *attributes) {
     struct buffer name = {0};
@@ -137,6 +143,7 @@ static enum status gather_key(struct load *load, const struct rdb_item *item) {
         .access = access_of(load, item),
         .rdb_type = (uint8_t)item->type,
         .has_expiry = item->has_expiry,
+        .leaves_expired = has_history(load),
     };
     uint64_t offset = rdb_reader_offset(&load->reader);
     rdb_reader_hold(&load->reader);
@@ -224,7 +231,7 @@ static enum status finish(struct load *load) {
     loaded->keys = tally->keys;
     loaded->expired = tally->expired;
     loaded->bytes = rdb_reader_offset(&load->reader);
-    loaded->replication.is_known = load->has_id && load->has_offset && load->has_database;
+    loaded->replication.is_known = has_history(load);
     return error->status;
 }
 
@@ -257,6 +264,10 @@ enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot
                   });
     (void)load_items(load); // What went wrong stays with the reader or with the crew.
     enum status status = finish(load);
+    if (status == STATUS_OK) {
+        atomic_store(&snapshotter->loaded_keys, out->keys);
+        atomic_store(&snapshotter->loaded_expired, out->expired);
+    }
     rdb_file_deinit(&load->file);
     rdb_reader_deinit(&load->reader);
     mem_free(load);
@@ -299,29 +310,9 @@ enum status snapshot_load_file(struct snapshotter *snapshotter, const struct sna
     enum status status = snapshot_load(snapshotter, &source, into, drops_expired, out);
     close(fd);
     if (status == STATUS_OK) {
-        snapshotter->loaded_keys = out->keys;
-        snapshotter->loaded_expired = out->expired;
         log_notice("DB loaded from disk: %.3f seconds, %llu keys, %llu had expired",
                    (double)(clock_monotonic_ms() - began_ms) / 1000, (unsigned long long)out->keys,
                    (unsigned long long)out->expired);
     }
     return status;
-}
-
-bool snapshot_reload(struct snapshotter *snapshotter, bool is_saving, char *error, size_t cap) {
-    if (is_saving && snapshot_save_now(snapshotter) != STATUS_OK) {
-        snprintf(error, cap, "ERR Error trying to save the DB, check server logs.");
-        return false;
-    }
-    struct snapshot_data loaded;
-    struct snapshot_loaded result;
-    snapshot_data_init(snapshotter, &loaded);
-    if (snapshot_load_file(snapshotter, &loaded, false, &result) != STATUS_OK) {
-        log_warning("Error trying to load the RDB dump: %s", result.error);
-        snprintf(error, cap, "ERR Error trying to load the RDB dump, check server logs.");
-        snapshot_data_deinit(&loaded);
-        return false;
-    }
-    snapshot_data_adopt(snapshotter, &loaded);
-    return true;
 }

@@ -28,6 +28,7 @@ struct load_attributes {
     uint32_t access;
     uint8_t rdb_type; /* One that can be loaded. */
     bool has_expiry;
+    bool leaves_expired; /* Counted, but left to be deleted before everybody's eyes. */
 };
 
 /* A key's name and value as they stand in the file, in the chunk of their batch. */

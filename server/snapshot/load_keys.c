@@ -59,15 +59,16 @@ bool load_value(const struct load_context *context, const struct load_attributes
     }
     if (record == NULL) return true; // An empty collection.
     if (context->drops_expired && attributes->has_expiry &&
-        attributes->expires_at_ms <= context->now_ms) {
-        keyspace_destroy_record(context->into, record, false);
+        attributes->expires_at_ms < context->now_ms) {
         tally->expired++;
-        return true;
-    }
-    if (put_in(context, attributes, key, record)) {
+        if (!attributes->leaves_expired) {
+            keyspace_destroy_record(context->into, record, false);
+            return true;
+        }
+    } else {
         tally->keys++;
-        return true;
     }
+    if (put_in(context, attributes, key, record)) return true;
     rdb_reader_fail(reader, STATUS_BAD_FORMAT, "the key '%.*s' comes twice", printed_len(key->name),
                     (const char *)key->name.data);
     fail_at(tally, reader, offset);

@@ -272,6 +272,10 @@ static void *run(void *arg) {
 
 /* -- beginning -- */
 
+bool snapshot_has_room(const struct snapshotter *snapshotter) {
+    return atomic_load(&snapshotter->pass_count) < PASS_MAX;
+}
+
 static int free_turn(const struct snapshotter *snapshotter) {
     for (unsigned i = 0; i < PASS_MAX; i++) {
         if (!snapshotter->turn_is_used[i]) return (int)i;

@@ -52,55 +52,65 @@ bool snapshot_wants_save(const struct snapshotter *snapshotter) {
     return snapshotter->options.options->save_points.count > 0;
 }
 
+void snapshot_note_flushed(struct snapshotter *snapshotter) {
+    if (!snapshot_wants_save(snapshotter)) return;
+    if (dispatcher_is_loading(snapshotter->options.modules->dispatcher)) return; // Long ago.
+    snapshotter->is_save_scheduled = true;
+}
+
 void snapshot_forget_changes(struct snapshotter *snapshotter) {
     snapshotter->changes_at_save = snapshot_changes(snapshotter);
 }
 
 void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading) {
-    atomic_store(&snapshotter->is_loading, is_loading);
-    if (!is_loading) atomic_store(&snapshotter->loading_total_bytes, 0);
+    if (is_loading)
+        snapshot_expect_bytes(snapshotter, 0);
+    else
+        atomic_store(&snapshotter->is_loading, false);
 }
 
 void snapshot_expect_bytes(struct snapshotter *snapshotter, uint64_t total_bytes) {
     atomic_store(&snapshotter->loading_bytes, 0);
     atomic_store(&snapshotter->loading_used_memory, 0);
     atomic_store(&snapshotter->loading_began_s, clock_wall_ms() / 1000);
-    snapshotter->loading_told_ms = clock_monotonic_ms();
+    atomic_store(&snapshotter->loading_began_ms, clock_monotonic_ms());
+    atomic_store(&snapshotter->loading_told_ms, clock_monotonic_ms());
     atomic_store(&snapshotter->loading_total_bytes, total_bytes);
     atomic_store(&snapshotter->is_loading, true);
 }
 
+/* Of what comes from a link that does not say how much it is, the file's word about the memory that
+ * the data took is the best guess. */
 static double loaded_percent(const struct snapshotter *snapshotter) {
-    uint64_t total = atomic_load(&snapshotter->loading_total_bytes);
     uint64_t done = atomic_load(&snapshotter->loading_bytes);
-    return total == 0 || done > total ? 100 : (double)done * 100 / (double)total;
+    uint64_t total = atomic_load(&snapshotter->loading_total_bytes);
+    if (total > 0) return done > total ? 100 : (double)done * 100 / (double)total;
+    uint64_t guess = atomic_load(&snapshotter->loading_used_memory);
+    double percent = guess == 0 ? 0 : (double)done * 100 / (double)guess;
+    return percent > 99.99 ? 99.99 : percent;
 }
 
 /* At the pace so far. */
 static uint64_t loading_seconds_left(const struct snapshotter *snapshotter) {
-    uint64_t passed = clock_wall_ms() / 1000 - atomic_load(&snapshotter->loading_began_s);
+    uint64_t passed_ms = clock_monotonic_ms() - atomic_load(&snapshotter->loading_began_ms);
     double percent = loaded_percent(snapshotter);
-    if (percent <= 0) return 1;
-    return (uint64_t)((double)passed * (100 - percent) / percent);
+    if (passed_ms < 1000 || percent <= 0) return 1;
+    return (uint64_t)((double)passed_ms / 1000 * (100 - percent) / percent);
 }
 
 void snapshot_note_loaded(struct snapshotter *snapshotter, uint64_t bytes) {
-    uint64_t total = atomic_load(&snapshotter->loading_total_bytes);
-    if (total == 0) return;
+    if (!atomic_load(&snapshotter->is_loading)) return;
     atomic_fetch_add(&snapshotter->loading_bytes, bytes);
     uint64_t now_ms = clock_monotonic_ms();
-    if (now_ms - snapshotter->loading_told_ms < TELL_LOADING_MS) return;
-    snapshotter->loading_told_ms = now_ms;
-    log_notice("Loading: %.1f%% of %llu MB, about %llu seconds left", loaded_percent(snapshotter),
-               (unsigned long long)(total >> 20),
+    if (now_ms - atomic_load(&snapshotter->loading_told_ms) < TELL_LOADING_MS) return;
+    atomic_store(&snapshotter->loading_told_ms, now_ms);
+    log_notice("Loading: %.1f%%, %llu MB so far, about %llu seconds left",
+               loaded_percent(snapshotter),
+               (unsigned long long)(atomic_load(&snapshotter->loading_bytes) >> 20),
                (unsigned long long)loading_seconds_left(snapshotter));
 }
 
-void snapshot_info_loading(void *state, struct buffer *out) {
-    const struct snapshotter *snapshotter = state;
-    if (!atomic_load(&snapshotter->is_loading) ||
-        atomic_load(&snapshotter->loading_total_bytes) == 0)
-        return;
+static void loading_info(const struct snapshotter *snapshotter, struct buffer *out) {
     buffer_append_format(
         out,
         "loading_start_time:%llu\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:%llu\r\n"
@@ -114,33 +124,45 @@ void snapshot_info_loading(void *state, struct buffer *out) {
 
 /* -- save points -- */
 
-static bool is_due(const struct snapshotter *snapshotter, uint64_t now_ms) {
-    if (snapshotter->is_save_scheduled) return true;
+static const struct save_point *reached_point(const struct snapshotter *snapshotter) {
     uint64_t changes = snapshot_changes(snapshotter) - snapshotter->changes_at_save;
     uint64_t age_s = clock_wall_ms() / 1000 - snapshotter->last_save_s;
-    if (snapshotter->last_failed && now_ms - snapshotter->last_try_ms < RETRY_AFTER_MS)
-        return false;
+    bool is_early = clock_monotonic_ms() - snapshotter->last_try_ms < RETRY_AFTER_MS;
+    if (snapshotter->last_failed && is_early) return NULL;
     const struct save_points *points = &snapshotter->options.options->save_points;
     for (uint32_t i = 0; i < points->count; i++) {
-        if (changes >= points->items[i].changes && age_s > points->items[i].seconds) return true;
+        const struct save_point *point = &points->items[i];
+        if (changes >= point->changes && age_s > point->seconds) return point;
     }
-    return false;
+    return NULL;
 }
 
+static bool is_due(const struct snapshotter *snapshotter) {
+    if (snapshotter->is_saving || !snapshot_has_room(snapshotter)) return false;
+    // What is served while data is loaded is a part of it, or nothing at all.
+    if (dispatcher_is_loading(snapshotter->options.modules->dispatcher)) return false;
+    return snapshotter->is_save_scheduled || reached_point(snapshotter) != NULL;
+}
+
+/* Looks again: an earlier thread may have saved meanwhile. */
 static void *begin_on_thread(void *arg) {
     struct snapshotter *snapshotter = arg;
     mem_count_thread();
     fault_stack_use();
     exclusive_begin(snapshotter->options.exclusive, NULL);
-    snapshot_save_in_background(snapshotter, NULL, NULL);
+    if (is_due(snapshotter)) {
+        const struct save_point *point = reached_point(snapshotter);
+        if (point != NULL)
+            log_notice("%llu changes in %llu seconds. Saving...",
+                       (unsigned long long)point->changes, (unsigned long long)point->seconds);
+        snapshot_save_in_background(snapshotter, NULL, NULL);
+    }
     exclusive_end(snapshotter->options.exclusive, NULL);
     return NULL;
 }
 
-void snapshot_tick(struct snapshotter *snapshotter, uint64_t monotonic_ms) {
-    if (snapshotter->is_saving || !is_due(snapshotter, monotonic_ms)) return;
-    snapshotter->last_try_ms = monotonic_ms;
-    log_notice("Saving in the background: a save point is reached");
+void snapshot_tick(struct snapshotter *snapshotter) {
+    if (!is_due(snapshotter)) return;
     // The node waits for nobody: a thread of its own asks for the section.
     pthread_t thread;
     if (pthread_create(&thread, NULL, begin_on_thread, snapshotter) == 0) pthread_detach(thread);
@@ -154,10 +176,11 @@ static void save(struct command_context *context) {
         reply_error(context->reply, "ERR Background save already in progress");
         return;
     }
+    snapshotter->saves++;
     if (snapshot_save_now(snapshotter) == STATUS_OK) {
         reply_ok(context->reply);
     } else {
-        reply_error(context->reply, "ERR Saving the DB failed, check server logs.");
+        reply_error(context->reply, "ERR"); // All that there is; the log says why.
     }
 }
 
@@ -334,6 +357,13 @@ const struct option snapshot_option_rows[] = {
         .doc = "Refuse writes after a failed save while there are save points.",
     },
     {
+        .name = "rdb-save-incremental-fsync",
+        .field = OPTION_BOOL(struct snapshot_options, syncs_in_pieces),
+        .range = {.initial = 1},
+        .live = true,
+        .doc = "Fsync a dump every 4 MB while it is written, so that the last one is short.",
+    },
+    {
         .name = "rdb-key-save-delay",
         .field = OPTION_INT(struct snapshot_options, key_delay_us),
         .range = {.initial = 0, .min = INT32_MIN, .max = INT32_MAX},
@@ -350,6 +380,13 @@ const struct option snapshot_option_rows[] = {
 };
 const uint32_t snapshot_option_count = ARRAY_COUNT(snapshot_option_rows);
 
+bool snapshot_apply_options(void *context, struct config_change *change) {
+    struct snapshotter *snapshotter = *(struct snapshotter **)context;
+    (void)change;
+    if (snapshotter != NULL) dump_file_apply_options(snapshotter);
+    return true;
+}
+
 /* -- figures -- */
 
 void snapshot_info(void *state, struct buffer *out) {
@@ -359,13 +396,15 @@ void snapshot_info(void *state, struct buffer *out) {
         snapshotter->is_saving ? (int64_t)((now_ms - snapshotter->save_began_ms) / 1000) : -1;
     uint64_t processed = atomic_load(&snapshotter->keys_processed);
     uint64_t total = atomic_load(&snapshotter->keys_total);
+    bool is_async = (dispatcher_admission(snapshotter->options.modules->dispatcher) &
+                     ADMISSION_ASYNC_LOADING) != 0;
     // Nothing is copied on write, since nothing forks.
     buffer_append_format(
         out,
-        "loading:%d\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
+        "loading:%d\r\nasync_loading:%d\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
         "current_cow_size_age:0\r\ncurrent_fork_perc:%.2f\r\ncurrent_save_keys_processed:%llu\r\n"
         "current_save_keys_total:%llu\r\n",
-        atomic_load(&snapshotter->is_loading),
+        atomic_load(&snapshotter->is_loading) && !is_async, is_async,
         total == 0 ? 0.0 : (double)processed * 100 / (double)total, (unsigned long long)processed,
         (unsigned long long)total);
     buffer_append_format(
@@ -379,8 +418,13 @@ void snapshot_info(void *state, struct buffer *out) {
         snapshotter->is_saving, (unsigned long long)snapshotter->last_save_s,
         snapshotter->last_failed ? "err" : "ok", (long long)snapshotter->last_seconds,
         (long long)current_s, (unsigned long long)snapshotter->saves,
-        (unsigned long long)snapshotter->loaded_expired,
-        (unsigned long long)snapshotter->loaded_keys);
+        (unsigned long long)atomic_load(&snapshotter->loaded_expired),
+        (unsigned long long)atomic_load(&snapshotter->loaded_keys));
+}
+
+void snapshot_info_progress(void *state, struct buffer *out) {
+    const struct snapshotter *snapshotter = state;
+    if (atomic_load(&snapshotter->is_loading)) loading_info(snapshotter, out);
     buffer_append_format(out,
                          "snapshot_passes:%u\r\nsnapshot_preimages:%llu\r\n"
                          "snapshot_preimage_max_us:%llu\r\nsnapshot_step_max_us:%llu\r\n"

@@ -18,6 +18,7 @@
 #include "server/base/status.h"
 #include "server/base/turn.h"
 #include "server/command/dispatch.h"
+#include "server/config/config.h"
 #include "server/config/option.h"
 #include "server/keyspace/keyspace.h"
 #include "server/script/libraries.h"
@@ -42,6 +43,7 @@ struct snapshot_options {
     bool is_compressing;
     bool has_checksum;
     bool stops_writes_on_error;
+    bool syncs_in_pieces;  /* rdb-save-incremental-fsync */
     int64_t key_delay_us;  /* How long a pass sleeps for each key that it has written. */
     uint64_t buffer_limit; /* Bytes that a pass may hold for its sink; 0: no limit. */
     struct save_points save_points;
@@ -49,6 +51,8 @@ struct snapshot_options {
 extern const struct option snapshot_option_rows[];
 extern const uint32_t snapshot_option_count;
 extern const struct command snapshot_commands[]; /* SAVE, BGSAVE, LASTSAVE */
+/* For config_register; `context` is a struct snapshotter **, which may not be set yet. */
+bool snapshot_apply_options(void *context, struct config_change *change);
 
 /* The place of a data set in its history; see spec/replication.md 9. */
 struct snapshot_replication {
@@ -107,10 +111,22 @@ void snapshot_write_without_keys(const struct snapshotter *snapshotter, bool has
 /* Makes the pass end soon with STATUS_CLOSED. Any thread, while the pass exists. */
 void snapshot_abort(struct snapshot_pass *pass);
 
-/* Begins to save to the dump file in the background. Everything parked. False: one is under way.
- * `fn` (may be NULL) is told the outcome inside an exclusive section. */
-bool snapshot_save_in_background(struct snapshotter *snapshotter,
-                                 void (*fn)(void *arg, enum status status), void *arg);
+/* Where a save has put the dump, whatever `dir` and `dbfilename` are by now. */
+struct snapshot_dump {
+    int folder; /* Borrowed. */
+    const char *name;
+    uint64_t number;
+};
+
+/* Told the outcome of a save inside an exclusive section. `dump` is NULL when no file was begun. */
+typedef void snapshot_saved(void *arg, enum status status, const struct snapshot_dump *dump);
+
+/* Begins to save to the dump file in the background. Everything parked. False: one is under way, or
+ * as many passes as there may be. `fn` may be NULL. */
+bool snapshot_save_in_background(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg);
+
+/* Whether the save of this number is the last one that has put a dump in place. Any thread. */
+bool snapshot_dump_is(struct snapshotter *snapshotter, uint64_t number);
 
 /* Saves to the dump file at once, while everything is parked. */
 enum status snapshot_save_now(struct snapshotter *snapshotter);
@@ -119,7 +135,7 @@ enum status snapshot_save_now(struct snapshotter *snapshotter);
 bool snapshot_wants_save(const struct snapshotter *snapshotter);
 
 /* Once a cron period on the node's loop: starts saves that are due. */
-void snapshot_tick(struct snapshotter *snapshotter, uint64_t monotonic_ms);
+void snapshot_tick(struct snapshotter *snapshotter);
 
 /* -- loading -- */
 
@@ -151,7 +167,8 @@ struct snapshot_loaded {
 };
 
 /* Reads a whole RDB file into `into`, which is empty and used by nobody else. With `drops_expired`
- * keys whose time is over are left out (a primary's restart). On failure `into` holds a part. */
+ * keys whose time is over are left out (a primary's restart), or left to expire where the file says
+ * what history it belongs to. On failure `into` holds a part. */
 enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot_source *source,
                           const struct snapshot_data *into, bool drops_expired,
                           struct snapshot_loaded *out);
@@ -160,21 +177,33 @@ enum status snapshot_load(struct snapshotter *snapshotter, const struct snapshot
 enum status snapshot_load_file(struct snapshotter *snapshotter, const struct snapshot_data *into,
                                bool drops_expired, struct snapshot_loaded *out);
 
-/* DEBUG RELOAD: saves, empties, loads; everything parked. False: `error` says why. */
-bool snapshot_reload(struct snapshotter *snapshotter, bool is_saving, char *error, size_t cap);
+/* The ways of DEBUG RELOAD. */
+struct snapshot_reload {
+    bool is_saving;  /* First. Without: NOSAVE. */
+    bool keeps_data; /* NOFLUSH: what the file has is added to what there is. */
+    bool is_merging; /* MERGE: and takes the place of what has the same name. */
+};
+
+/* DEBUG RELOAD: saves, empties, loads; everything parked. False: `error` says why, and what is
+ * served has not changed. */
+bool snapshot_reload(struct snapshotter *snapshotter, const struct snapshot_reload *how,
+                     char *error, size_t cap);
+
+/* All databases have been emptied: where there are save points a save follows at once, so that a
+ * restart does not bring back what is gone. Everything parked. */
+void snapshot_note_flushed(struct snapshotter *snapshotter);
 
 /* What was changed so far needs no save: it came from files. Before the workers start. */
 void snapshot_forget_changes(struct snapshotter *snapshotter);
 
 /* -- figures -- */
 
-/* INFO's Persistence section, without its heading. */
+/* INFO's Persistence section, without its heading; what comes after the log's fields. */
 void snapshot_info(void *snapshotter, struct buffer *out);
-/* Its last lines, while files are loaded. */
-void snapshot_info_loading(void *snapshotter, struct buffer *out);
+void snapshot_info_progress(void *snapshotter, struct buffer *out);
 /* Shown while a load runs; set by whoever loads. */
 void snapshot_set_loading(struct snapshotter *snapshotter, bool is_loading);
-/* Files of so many bytes are about to be read: INFO and now and then a line in the log tell how far
- * that is. Ends with snapshot_set_loading(false). */
+/* So many bytes are about to be read (0: nobody knows how many): INFO and now and then a line in
+ * the log tell how far that is. Ends with snapshot_set_loading(false). */
 void snapshot_expect_bytes(struct snapshotter *snapshotter, uint64_t total_bytes);
 void snapshot_note_loaded(struct snapshotter *snapshotter, uint64_t bytes); /* More of them. */

@@ -103,10 +103,10 @@ struct snapshotter {
     /* The dump file; changed while everything is parked. */
     bool is_saving;
     bool is_save_scheduled;
-    uint64_t saves;
+    uint64_t saves;       /* Begun for SAVE, BGSAVE, save points and replicas. */
     uint64_t last_save_s; /* Unix time of the last good save, or of the start. */
     uint64_t last_try_ms; /* Monotonic. */
-    bool last_failed;
+    bool last_failed;     /* In the background, and none has succeeded since. */
     int64_t last_seconds; /* -1: none yet. */
     uint64_t save_began_ms;
     uint64_t changes_at_save;
@@ -116,13 +116,14 @@ struct snapshotter {
     uint64_t named_save_number; /* Of the save whose file has the dump's name. */
 
     _Atomic bool is_loading;
-    _Atomic uint64_t loading_bytes; /* Of files at the start; 0 in all of them else. */
-    _Atomic uint64_t loading_total_bytes;
+    _Atomic uint64_t loading_bytes;
+    _Atomic uint64_t loading_total_bytes; /* 0: not known. */
     _Atomic uint64_t loading_used_memory; /* As the file says. */
     _Atomic uint64_t loading_began_s;
-    uint64_t loading_told_ms; /* The loader's alone. */
-    uint64_t loaded_keys;
-    uint64_t loaded_expired;
+    _Atomic uint64_t loading_began_ms; /* Monotonic, as is: */
+    _Atomic uint64_t loading_told_ms;
+    _Atomic uint64_t loaded_keys; /* By the last load of an RDB, wherever it came from. */
+    _Atomic uint64_t loaded_expired;
     _Atomic uint64_t preimage_us_max;
     _Atomic uint64_t step_us_max;
     _Atomic uint64_t preimages;
@@ -141,6 +142,13 @@ void snapshot_write_record(const struct snapshotter *snapshotter, struct rdb_wri
 void snapshot_write_key(const struct snapshotter *snapshotter, struct rdb_writer *writer,
                         const struct record *record);
 void snapshot_note_longest(_Atomic uint64_t *longest, uint64_t us);
+/* Whether one more pass may begin. */
+bool snapshot_has_room(const struct snapshotter *snapshotter);
+
+/* -- dump_file.c -- */
+
+/* Whether writes are refused after a failed save, as the options have it now. Everything parked. */
+void dump_file_apply_options(struct snapshotter *snapshotter);
 
 /* -- pass_output.c: lanes and the sink -- */
 

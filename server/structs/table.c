@@ -43,8 +43,8 @@ struct table_growth {
 #define DEADLINE_EPOCH_MS 1577836800000 /* 2020-01-01 */
 
 uint32_t table_coarse_deadline(int64_t deadline_ms) {
+    if (deadline_ms < DEADLINE_EPOCH_MS) return 0; // As old as it likes: a file may say anything.
     int64_t steps = (deadline_ms - DEADLINE_EPOCH_MS) >> 8;
-    if (steps < 0) return 0;
     return steps >= (int64_t)TABLE_NO_DEADLINE ? TABLE_NO_DEADLINE - 1 : (uint32_t)steps;
 }
 

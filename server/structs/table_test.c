@@ -201,6 +201,13 @@ Test(table, finds_what_is_due_and_nothing_else) {
     finish(&table);
 }
 
+Test(table, takes_deadlines_of_any_age) {
+    const int64_t deadlines_ms[] = {INT64_MIN, INT64_MIN + 1, -1, 0, 1};
+    for (size_t i = 0; i < sizeof(deadlines_ms) / sizeof(deadlines_ms[0]); i++)
+        cr_assert_eq(table_coarse_deadline(deadlines_ms[i]), 0);
+    cr_assert_lt(table_coarse_deadline(INT64_MAX), TABLE_NO_DEADLINE);
+}
+
 Test(table, picks_at_random_about_evenly) {
     struct table table = {0};
     for (int i = 0; i < 50; i++)

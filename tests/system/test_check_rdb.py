@@ -151,6 +151,7 @@ def test_arguments_are_answered_alike():
     ours, theirs = run(CHECK, '/nonexistent/x.rdb'), run(REFERENCE, '/nonexistent/x.rdb')
     assert (ours.status, ours.text) == (theirs.status, theirs.text)
     assert 'No such file' in ours.errors
+    assert 'Reading failed: Is a directory' in run(CHECK, '/tmp').text
     assert run(CHECK, '--version').text.startswith('dunlin-check-rdb v=')
 
 

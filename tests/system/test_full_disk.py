@@ -116,6 +116,9 @@ def test_a_folder_that_turns_read_only(lab, disk):
     remount(disk, 'ro')
     with pytest.raises(ReplyError):
         node.call('SAVE')
+    assert node.call('SET', answered[0], VALUE) == b'OK'  # Who asked for the save has heard of it; nobody else.
+    node.call('BGSAVE')
+    wait_for(lambda: node.info('persistence')['rdb_last_bgsave_status'] == 'err', 'the save fails')
     with pytest.raises(ReplyError, match='MISCONF'):
         node.call('SET', 'refused', '1')
     assert 'Read-only file system' in node.log_text()

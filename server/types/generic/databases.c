@@ -53,6 +53,7 @@ void generic_flushall(struct command_context *context) {
     if (!parse_flush_mode(context, &is_lazy)) return;
     for (unsigned db = 0; db < databases_count(context->databases); db++)
         flush_database(context, db, is_lazy);
+    dispatcher_note_flushed(context->modules->dispatcher);
     finish_flush(context);
 }
 
