@@ -89,6 +89,15 @@ void dispatcher_retry_paused(struct dispatcher *dispatcher) {
         dispatcher->hooks.retry_paused(dispatcher->modules->network);
 }
 
+void dispatcher_post(const struct dispatcher *dispatcher, uint64_t session_id,
+                     void (*fn)(struct session *session, void *arg), void *arg) {
+    dispatcher->hooks.post(dispatcher->modules->network, session_id, fn, arg);
+}
+
+void dispatcher_unblock(const struct dispatcher *dispatcher, struct session *session) {
+    dispatcher->hooks.unblock(dispatcher->modules->network, session);
+}
+
 void dispatcher_set_active_expire(struct dispatcher *dispatcher, bool is_on) {
     atomic_store(&dispatcher->is_expire_off, !is_on);
 }

@@ -134,6 +134,11 @@ const char *dispatch_disk_error(const struct dispatcher *dispatcher);
 /* What was put aside is tried again. Any thread. */
 void dispatcher_retry_paused(struct dispatcher *dispatcher);
 
+/* The hooks of these names, for commands that answer when something has ended. */
+void dispatcher_post(const struct dispatcher *dispatcher, uint64_t session_id,
+                     void (*fn)(struct session *session, void *arg), void *arg);
+void dispatcher_unblock(const struct dispatcher *dispatcher, struct session *session);
+
 /* Pauses clients (CLIENT PAUSE, failovers) until `end_ms` on the monotonic clock; a longer or
  * stronger pause that runs already stays. Kinds end on their own. Everything parked. */
 enum pause_reason { PAUSE_BY_COMMAND, PAUSE_BY_FAILOVER, PAUSE_BY_SHUTDOWN, PAUSE_REASON_COUNT };

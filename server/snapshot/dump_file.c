@@ -21,6 +21,7 @@ struct dump_file {
     char temporary[512];
     char name[512]; /* dbfilename, as it was then. */
     size_t unsynced_bytes;
+    bool is_awaited; /* By the client of a SAVE, who hears what became of it. */
     snapshot_saved *fn;
     void *arg;
 };
@@ -111,16 +112,17 @@ static void note_saved(struct snapshotter *snapshotter, uint64_t changes) {
     dump_file_apply_options(snapshotter);
 }
 
-/* A save in the background has ended. Only one of those that fails has writes refused: who asks for
- * SAVE hears of its failure. */
-static void note_outcome(struct snapshotter *snapshotter, enum status status) {
+/* Only a failure that nobody hears of otherwise has writes refused. */
+static void note_outcome(struct snapshotter *snapshotter, enum status status, bool is_awaited) {
     snapshotter->is_saving = false;
-    snapshotter->last_seconds =
-        (int64_t)((clock_monotonic_ms() - snapshotter->save_began_ms) / 1000);
+    if (!is_awaited)
+        snapshotter->last_seconds =
+            (int64_t)((clock_monotonic_ms() - snapshotter->save_began_ms) / 1000);
     if (status == STATUS_OK) {
         note_saved(snapshotter, snapshotter->changes_at_begin);
         return;
     }
+    if (is_awaited) return;
     log_warning("Background saving error");
     snapshotter->last_failed = true;
     dump_file_apply_options(snapshotter);
@@ -130,7 +132,7 @@ static void note_outcome(struct snapshotter *snapshotter, enum status status) {
 static void done_file(void *state, enum status status) {
     struct dump_file *file = state;
     struct snapshotter *snapshotter = file->snapshotter;
-    note_outcome(snapshotter, status);
+    note_outcome(snapshotter, status, file->is_awaited);
     if (file->fn != NULL)
         file->fn(file->arg, status,
                  &(struct snapshot_dump){file->folder, file->name, file->number});
@@ -145,21 +147,31 @@ static void note_beginning(struct snapshotter *snapshotter) {
     snapshotter->saves++;
 }
 
-bool snapshot_save_in_background(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg) {
+static bool begin_save(struct snapshotter *snapshotter, bool is_awaited, snapshot_saved *fn,
+                       void *arg) {
     if (snapshotter->is_saving || !snapshot_has_room(snapshotter)) return false;
     note_beginning(snapshotter);
     struct dump_file *file = dump_file_open(snapshotter);
     if (file == NULL) {
-        note_outcome(snapshotter, STATUS_IO_ERROR);
+        note_outcome(snapshotter, STATUS_IO_ERROR, is_awaited);
         if (fn != NULL) fn(arg, STATUS_IO_ERROR, NULL);
         return true;
     }
+    file->is_awaited = is_awaited;
     file->fn = fn;
     file->arg = arg;
     const struct snapshot_sink sink = {
         .write = write_file, .finish = finish_file, .done = done_file, .state = file};
     ASSERT(snapshot_begin(snapshotter, &sink) != NULL);
     return true;
+}
+
+bool snapshot_save_in_background(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg) {
+    return begin_save(snapshotter, false, fn, arg);
+}
+
+bool snapshot_save_for_client(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg) {
+    return begin_save(snapshotter, true, fn, arg);
 }
 
 bool snapshot_dump_is(struct snapshotter *snapshotter, uint64_t number) {

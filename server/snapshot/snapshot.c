@@ -170,18 +170,51 @@ void snapshot_tick(struct snapshotter *snapshotter) {
 
 /* -- commands -- */
 
+struct save_waiter {
+    struct dispatcher *dispatcher;
+    uint64_t session_id;
+    bool is_saved;
+};
+
+static void reply_outcome(struct reply *reply, bool is_saved) {
+    if (is_saved) {
+        reply_ok(reply);
+    } else {
+        reply_error(reply, "ERR"); // All that there is; the log says why.
+    }
+}
+
+static void answer_save(struct session *session, void *arg) {
+    struct save_waiter *waiter = arg;
+    if (session != NULL) {
+        reply_outcome(&session->reply, waiter->is_saved);
+        dispatcher_unblock(waiter->dispatcher, session);
+    }
+    mem_free(waiter);
+}
+
+static void saved(void *arg, enum status status, const struct snapshot_dump *dump) {
+    (void)dump;
+    struct save_waiter *waiter = arg;
+    waiter->is_saved = status == STATUS_OK;
+    dispatcher_post(waiter->dispatcher, waiter->session_id, answer_save, waiter);
+}
+
+/* A pass like any other, for which this client waits, and nobody else. */
 static void save(struct command_context *context) {
     struct snapshotter *snapshotter = context->modules->snapshotter;
     if (snapshotter->is_saving) {
         reply_error(context->reply, "ERR Background save already in progress");
         return;
     }
+    struct save_waiter *waiter = mem_alloc(sizeof(*waiter));
+    *waiter = (struct save_waiter){context->modules->dispatcher, context->session->id, false};
+    context->session->block = SESSION_BLOCKED_SAVE;
+    if (snapshot_save_for_client(snapshotter, saved, waiter)) return;
+    mem_free(waiter); // All passes are in use.
+    context->session->block = SESSION_NOT_BLOCKED;
     snapshotter->saves++;
-    if (snapshot_save_now(snapshotter) == STATUS_OK) {
-        reply_ok(context->reply);
-    } else {
-        reply_error(context->reply, "ERR"); // All that there is; the log says why.
-    }
+    reply_outcome(context->reply, snapshot_save_now(snapshotter) == STATUS_OK);
 }
 
 static void bgsave(struct command_context *context) {

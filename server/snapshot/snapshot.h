@@ -125,6 +125,10 @@ typedef void snapshot_saved(void *arg, enum status status, const struct snapshot
  * as many passes as there may be. `fn` may be NULL. */
 bool snapshot_save_in_background(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg);
 
+/* The same for somebody who waits for it: a failure is for them to tell, and has no writes refused.
+ */
+bool snapshot_save_for_client(struct snapshotter *snapshotter, snapshot_saved *fn, void *arg);
+
 /* Whether the save of this number is the last one that has put a dump in place. Any thread. */
 bool snapshot_dump_is(struct snapshotter *snapshotter, uint64_t number);
 

@@ -43,6 +43,35 @@ def test_who_asks_for_a_save_that_fails_hears_of_it_and_nobody_else(lab, workers
     assert node.call('SET', 'key', 'value') == b'OK'
 
 
+@ours_only
+def test_only_who_asked_for_a_save_waits_for_it(lab, workers):
+    node = lab.node(DEBUG, workers=workers)
+    node.call('DEBUG', 'POPULATE', 2000)
+    node.call('CONFIG', 'SET', 'rdb-key-save-delay', 1000)
+    with node.connect() as asking:
+        asking.send('SAVE')
+        asking.send('GET', 'key:0')
+        wait_for(lambda: persistence(node, 'rdb_bgsave_in_progress') == '1', 'the save has begun')
+        for words in (('SAVE',), ('BGSAVE',)):
+            with pytest.raises(ReplyError, match='^ERR Background save already in progress$'):
+                node.call(*words)
+        assert node.call('SET', 'key:0', 'changed') == b'OK'
+        assert node.call('SET', 'new', 'key') == b'OK'
+        assert node.info('clients')['blocked_clients'] == '1'
+        assert persistence(node, 'rdb_bgsave_in_progress') == '1'
+        assert asking.read() == b'OK'
+        assert asking.read() == b'changed'
+    # One that nobody waits for any more is finished all the same.
+    with node.connect() as leaving:
+        leaving.send('SAVE')
+        wait_for(lambda: persistence(node, 'rdb_bgsave_in_progress') == '1', 'the save has begun')
+    node.call('DEL', 'new')
+    wait_for(lambda: persistence(node, 'rdb_bgsave_in_progress') == '0', 'the save has ended')
+    node.kill()
+    node.start()
+    assert node.call('GET', 'key:0') == b'changed' and node.call('GET', 'new') == b'key'
+
+
 def test_options_decide_at_once_whether_writes_are_refused(lab, workers):
     node = lab.node({**DEBUG, 'save': '3600 1000'}, workers=workers)
     restore = lose_folder(node)
