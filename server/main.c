@@ -658,7 +658,11 @@ static bool start_serving(struct server *server, char *error, size_t cap) {
     if (!network_listen(server->modules.network, error, cap)) return false;
     lifecycle_write_pid_file(&server->lifecycle_options); // Who is answered finds it there.
     lifecycle_catch_signals(server->lifecycle);
-    if (has_to_load(server)) set_loading(server, true);
+    if (has_to_load(server)) {
+        set_loading(server, true);
+    } else {
+        lifecycle_end_start(); // The first client may write.
+    }
     network_start(server->modules.network);
     return true;
 }
@@ -672,11 +676,11 @@ static bool start_all(struct server *server, char *error, size_t cap) {
     exclusive_begin(server->exclusive, NULL);
     bool is_started = !server->is_cluster || cluster_start(server->modules.cluster, error, cap);
     if (is_started) replication_start(server->modules.replication);
+    lifecycle_end_start(); // From here on there is something to save.
     set_loading(server, false);
     exclusive_end(server->exclusive, NULL);
     if (!is_started) return false;
     lifecycle_apply_oom_score(server->lifecycle); // A refusal is in the log.
-    lifecycle_end_start();
     log_notice("Ready to accept connections on port %llu, %llu worker thread(s)",
                (unsigned long long)server->network_options.port,
                (unsigned long long)server->network_options.worker_threads);

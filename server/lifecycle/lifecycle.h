@@ -81,8 +81,8 @@ bool lifecycle_apply_oom_score(struct lifecycle *lifecycle);
  * that waits for replicas. */
 void lifecycle_tick(struct lifecycle *lifecycle);
 
-/* Installs SIGTERM and SIGINT handlers and ignores SIGPIPE and SIGHUP. Until lifecycle_end_start a
- * signal ends the process at once, with status 0 and without a pid file; later it is a wish for a
- * shutdown, and a second one ends at once. */
+/* Installs SIGTERM and SIGINT handlers and ignores SIGPIPE and SIGHUP. Until lifecycle_end_start,
+ * which comes before clients may write, a signal ends the process at once, with status 0 and
+ * without a pid file; later it is a wish for a shutdown, and a second one ends at once. */
 void lifecycle_catch_signals(struct lifecycle *lifecycle);
 void lifecycle_end_start(void);

@@ -93,6 +93,23 @@ def test_a_signal_saves_and_ends_with_status_0(lab, workers, number):
     assert 900 < node.call('TTL', 'k2') <= 1000
 
 
+def test_a_signal_right_after_the_first_write_saves_it(lab):
+    for _ in range(5):
+        node = lab.node({'save': '3600 1'}, start=False)
+        node.spawn(node.conf_path)
+        end = time.monotonic() + 15
+        while True:  # No pause: the first client there is.
+            try:
+                with Connection(node.port) as first:
+                    assert first.call('SET', 'k', 'v') == b'OK'
+                break
+            except OSError:
+                assert time.monotonic() < end
+        assert node.stop() == 0
+        assert node.start().call('GET', 'k') == b'v'
+        node.kill()
+
+
 def test_shutdown_with_and_without_saving(lab):
     node = lab.node({'save': '3600 1'})
     node.call('SET', 'k', 'saved')
