@@ -240,7 +240,7 @@ static void retire(struct snapshot_pass *pass) {
         dispatcher_set_admission(snapshotter->options.modules->dispatcher, ADMISSION_PASS, false);
 }
 
-/* Where workers leave no core free, they come first: a third of a core is the pass's. Much less,
+/* Where workers leave no core free, they come first: a quarter of it is the pass's. Much less,
  * and who needs a lock of the pass would wait for it to be scheduled. */
 static void yield_to_workers(void) {
     setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICER);

@@ -62,10 +62,12 @@ void table_prefetch(const struct table *table, uint64_t order);
 
 /* Sends for the record that a look-up of `order` would compare first. The table's lock is held. */
 void table_prefetch_record(const struct table *table, uint64_t order);
-/* Sends for all records of the bucket where a walk from `place` begins. The same. */
-void table_prefetch_records(const struct table *table, uint64_t place);
 /* The one (step 0), then the other. */
 void table_prefetch_step(const struct table *table, uint64_t order, unsigned step);
+
+/* Sends for all records of the bucket where a walk from `place` begins. The table's lock is held.
+ */
+void table_prefetch_records(const struct table *table, uint64_t place);
 
 /* Puts in a record whose key is not there. The table owns it from now on. May grow the table; large
  * ones grow a few buckets a call. */
